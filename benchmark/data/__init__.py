@@ -1,0 +1,52 @@
+"""The data sets, one (or one family) a file. Adding one is adding a line to DATASETS."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.data.base import DataSet
+from benchmark.data.digits import load_digits
+from benchmark.data.files import load_user_images
+from benchmark.data.mixture import load_grid, load_ring
+from benchmark.data.torchvision_sets import load_cifar10, load_fashion_mnist, load_mnist
+from benchmark.errors import UserError, unknown_name
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """A named data set: how to load it and what to tell about it."""
+
+    name: str
+    description: str
+    load: Callable[[Path | None], DataSet]
+
+
+DATASETS = (
+    DataSource("ring", "8 Gaussians on a circle of radius 1, sigma 0.01", load_ring),
+    DataSource("grid", "25 Gaussians on a 5x5 grid, spacing 2, sigma 0.05", load_grid),
+    DataSource("digits", "1,797 real 8x8 digits, 17 grey levels (scikit-learn)", load_digits),
+    DataSource("mnist", "28x28 handwritten digits, 256 levels", load_mnist),
+    DataSource("fashion_mnist", "28x28 pictures of clothes, 256 levels", load_fashion_mnist),
+    DataSource("cifar10", "32x32 RGB photographs, 256 levels", load_cifar10),
+)
+
+
+def load_dataset(name: str, root: Path | None = None) -> DataSet:
+    """Loads a data set by its name, or the user's own by its path.
+
+    Args:
+        name: one of DATASETS, or the path of an `.npz` file or of a folder of images.
+        root: where torchvision's sets are, or are to be downloaded.
+
+    Raises:
+        UserError: no such set, or its files are missing or damaged.
+    """
+    for source in DATASETS:
+        if source.name == name:
+            return source.load(root)
+    path = Path(name)
+    if path.exists():
+        return load_user_images(path)
+    if path.suffix == ".npz" or "/" in name:
+        raise UserError(f"no data at {name}: give a folder of images or an .npz file")
+    raise unknown_name("data set", name, [source.name for source in DATASETS])

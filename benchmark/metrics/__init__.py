@@ -1,0 +1,55 @@
+"""The metrics, in the order reports show them. Adding one is adding a line to METRICS.
+
+Each file holds pure functions of tensors; a metric's `measure` picks from the evidence what its
+function needs and adds the error bar.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from benchmark.errors import unknown_name
+from benchmark.metrics import cost, frechet, inception_score, kid, likelihood, mmd
+from benchmark.metrics import mode_coverage, precision_recall, wasserstein
+from benchmark.metrics.base import Metric
+
+
+def _samples(samples: int, network: str | None) -> Mapping[str, Any]:
+    return {"samples": samples}
+
+
+def _features(samples: int, network: str | None) -> Mapping[str, Any]:
+    return {"samples": samples, "network": network, "reference": "test"}
+
+
+def _wasserstein(samples: int, network: str | None) -> Mapping[str, Any]:
+    return {"samples": min(samples, wasserstein.MOST), "network": network, "reference": "test"}
+
+
+METRICS = (
+    Metric("nll", "NLL", "likelihood", "nats", "lower", likelihood.nll),
+    Metric("bits_per_dim", "bits/dim", "likelihood", "bits/dim", "lower", likelihood.bits_per_dim, decimals=3),
+    Metric("elbo", "ELBO (k = 1)", "likelihood", "nats", "higher", likelihood.elbo),
+    Metric("iwae_50", "IWAE (k = 50)", "likelihood", "nats", "higher", likelihood.iwae_50),
+    Metric("iwae", "IWAE (k = 1000)", "likelihood", "nats", "higher", likelihood.iwae),
+    Metric("fid", "FID", "samples", "squared feature distance", "lower", frechet.measure, settings=_features),
+    Metric("inception_score", "IS", "samples", "classes", "higher", inception_score.measure, settings=_features),
+    Metric("kid", "KID", "samples", "squared MMD", "lower", kid.measure, settings=_features, decimals=4),
+    Metric("precision", "Precision", "samples", "share", "higher", precision_recall.precision, settings=_features, decimals=3),
+    Metric("recall", "Recall", "samples", "share", "higher", precision_recall.recall, settings=_features, decimals=3),
+    Metric("mmd", "MMD²", "samples", "squared MMD", "lower", mmd.measure, settings=_features, decimals=4),
+    Metric("wasserstein", "W₂", "samples", "distance", "lower", wasserstein.measure, settings=_wasserstein, decimals=3),
+    Metric("modes", "Modes", "modes", "modes", "higher", mode_coverage.modes, settings=_samples, decimals=1),
+    Metric("high_quality", "High quality", "modes", "share", "higher", mode_coverage.high_quality, settings=_samples, decimals=3),
+    Metric("mode_kl", "KL over modes", "modes", "nats", "lower", mode_coverage.mode_kl, settings=_samples, decimals=3),
+    Metric("parameters", "Parameters", "cost", "count", None, cost.parameters, decimals=0),
+    Metric("train_seconds", "Training", "cost", "s", "lower", cost.train_seconds, decimals=1),
+    Metric("samples_per_second", "Sampling", "cost", "samples/s", "higher", cost.samples_per_second, settings=_samples, decimals=0),
+    Metric("peak_memory", "Peak memory", "cost", "MiB", "lower", cost.peak_memory, decimals=0),
+)  # fmt: skip
+
+
+def find_metric(name: str) -> Metric:
+    for metric in METRICS:
+        if metric.name == name:
+            return metric
+    raise unknown_name("metric", name, [metric.name for metric in METRICS])

@@ -1,0 +1,147 @@
+"""What a metric is, and what it may look at."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.spec import DataSpec
+from benchmark.store import Meaning
+
+Table = Literal["likelihood", "samples", "modes", "cost"]
+Better = Literal["lower", "higher"]
+
+
+class NotApplicable(Exception):
+    """The question has no answer for this model or data set; the message says why."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A value with its error; `low` and `high` bound a 95 % interval."""
+
+    value: float
+    n: int | None = None
+    standard_error: float | None = None
+    low: float | None = None
+    high: float | None = None
+    meaning: Meaning = "estimate"
+    per_example: np.ndarray | None = None
+
+    @classmethod
+    def with_error(
+        cls, value: float, standard_error: float, n: int, meaning: Meaning = "estimate"
+    ) -> "Measurement":
+        """A value with the normal interval of its standard error."""
+        reach = 1.96 * standard_error
+        return cls(value, n, standard_error, value - reach, value + reach, meaning)
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a network makes of images: features [n, d] and class logits [n, k], float32, CPU."""
+
+    features: Tensor
+    logits: Tensor
+
+
+class FeatureNetwork(Protocol):
+    """A frozen network; `name` says which, and values of different names never compare."""
+
+    name: str
+
+    def __call__(self, images: Tensor, levels: int) -> Features:
+        """Features of integer images [n, C, H, W]."""
+        ...
+
+
+class KnownModes(Protocol):
+    """The part of a mixture that mode tests need."""
+
+    means: Tensor
+    sigma: float
+    weights: Tensor
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the model took, on the machine named in the cell's provenance."""
+
+    parameters: int | None
+    train_seconds: float | None
+    sample_seconds: float | None
+    samples_drawn: int
+    peak_memory_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one cell offers to its metrics. Metrics only read it.
+
+    Args:
+        model: has some of the protocols of `benchmark.spec`; None for samples alone.
+        test: [t, *shape] held-out examples, for likelihoods.
+        real: [n, *shape] reference examples, and
+        generated: [n, *shape] as many samples of the model.
+        network: what turns images into features, or why there is none.
+        modes: the exact mixture, for toys that have one.
+        seed: of everything that draws, together with the metric's own name.
+        batch_size: examples that go through a model at once.
+    """
+
+    spec: DataSpec
+    model: object | None
+    test: Tensor
+    real: Tensor
+    generated: Tensor
+    network: FeatureNetwork | str
+    modes: KnownModes | None
+    cost: Cost
+    seed: int
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    batch_size: int = 500
+
+    @cached_property
+    def real_features(self) -> Features:
+        return self._features(self.real)
+
+    @cached_property
+    def generated_features(self) -> Features:
+        return self._features(self.generated)
+
+    def _features(self, images: Tensor) -> Features:
+        if isinstance(self.network, str):
+            raise NotApplicable(self.network)
+        assert self.spec.levels is not None
+        return self.network(images, self.spec.levels)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A named measurement. Raise `version` with any change that moves its values.
+
+    Args:
+        name: in results.csv.
+        label: in the head of a table.
+        table: which table it stands in.
+        unit: of value, standard error and interval.
+        better: which way is good; None where there is no such way.
+        measure: the work; raises NotApplicable with a reason.
+        settings: what the answer depends on besides model and data, given the sample count and
+            the network's name; it becomes part of the stored question.
+        decimals: shown in tables.
+    """
+
+    name: str
+    label: str
+    table: Table
+    unit: str
+    better: Better | None
+    measure: Callable[[Evidence], Measurement]
+    version: int = 1
+    settings: Callable[[int, str | None], Mapping[str, Any]] = lambda samples, network: {}
+    decimals: int = 2

@@ -1,0 +1,133 @@
+"""What a data set looks like and what a model may be able to do: the whole contract, in one file.
+
+A capability is the presence of a method. Nothing here is a base class: a model that has the
+methods satisfies the protocol.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+from torch.distributions import Distribution
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """The space that examples live in.
+
+    Args:
+        shape: of one example: `(C, H, W)` for images, `(d,)` for points.
+        levels: images are integers 0..levels-1; points are floats and have `levels=None`.
+    """
+
+    shape: tuple[int, ...]
+    levels: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(int(side) for side in self.shape))
+        if not self.shape or min(self.shape) < 1:
+            raise ValueError(f"shape must hold positive sizes, got {self.shape}")
+        if self.levels is not None and self.levels < 2:
+            raise ValueError(f"levels must be at least 2, got {self.levels}")
+        if self.levels is not None and len(self.shape) != 3:
+            raise ValueError(f"images need a shape (C, H, W), got {self.shape}")
+
+    @property
+    def dims(self) -> int:
+        """Number of coordinates of one example (sub-pixels of an image)."""
+        return math.prod(self.shape)
+
+    @property
+    def is_image(self) -> bool:
+        return self.levels is not None
+
+
+class Log(Protocol):
+    """What `fit` is handed to report with, and the place where it may keep a checkpoint.
+
+    `log(step, total, loss=...)` stores one row of the training curve and moves the progress bar.
+    """
+
+    folder: Path | None  # survives a kill; None when nothing is to be kept
+    precision: str  # as Lightning Fabric writes it, "32-true" or "bf16-mixed" for example
+
+    def __call__(self, step: int, total: int, **losses: float) -> None: ...
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """Draws examples. Every model does."""
+
+    spec: DataSpec
+
+    def sample(self, n: int) -> Tensor:
+        """Draws [n, *spec.shape]: integers below `levels` for images, floats for points."""
+        ...
+
+
+@runtime_checkable
+class Density(Protocol):
+    """Knows log p(x) exactly: a log-mass of discrete images, a log-density of points."""
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Gives [n] nats for x [n, *shape]."""
+        ...
+
+
+@runtime_checkable
+class BoundedDensity(Protocol):
+    """Knows a lower bound on log p(x), in expectation over its own randomness."""
+
+    def log_prob_bound(self, x: Tensor) -> Tensor:
+        """Gives [n] nats for x [n, *shape]."""
+        ...
+
+
+@runtime_checkable
+class LatentModel(Protocol):
+    """x is drawn from p(x given z), z from p(z)."""
+
+    def prior(self) -> Distribution:
+        """p(z), with event shape [latents]."""
+        ...
+
+    def decode(self, z: Tensor) -> Distribution:
+        """p(x given z) for z [..., latents], with event shape `spec.shape`."""
+        ...
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Has an approximate posterior."""
+
+    def encode(self, x: Tensor) -> Distribution:
+        """q(z given x) for x [n, *shape], with batch shape [n] and event shape [latents]."""
+        ...
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """Learns from data."""
+
+    def fit(self, train: Tensor, validation: Tensor, budget: float, log: Log) -> None:
+        """Trains on `train` [n, *shape].
+
+        Args:
+            train: images as uint8, points as float32, already on the device to train on.
+            validation: the same for the validation split: for choosing, never for fitting.
+            budget: fraction of the model's full training length, 1.0 for all of it.
+            log: takes the losses; its `folder` may hold a checkpoint to resume from.
+        """
+        ...
+
+
+CAPABILITIES: dict[str, type] = {
+    "sample": Sampler,
+    "log_prob": Density,
+    "log_prob_bound": BoundedDensity,
+    "prior, decode": LatentModel,
+    "encode": Encoder,
+    "fit": Trainable,
+}
