@@ -2,15 +2,15 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim import Adam, Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch.optim.swa_utils import AveragedModel
 
 from benchmark.spec import Log
 
@@ -29,6 +29,31 @@ def scaled_steps(steps: int, budget: float) -> int:
     if not budget > 0:
         raise ValueError(f"budget must be positive, got {budget}")
     return max(1, round(steps * budget))
+
+
+def adam(
+    parameters: Iterable[nn.Parameter],
+    learning_rate: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+) -> Adam:
+    return Adam(parameters, lr=learning_rate, betas=betas, fused=True)
+
+
+def linear_decay(optimiser: Optimizer, steps: int, start: float = 0.0) -> LRScheduler:
+    """Lowers the learning rate linearly to (nearly) zero, from the fraction `start` of `steps` on."""
+
+    def factor(step: int) -> float:
+        return min(1.0, (1 - step / steps) / (1 - start)) if step < steps else 0.0
+
+    return LambdaLR(optimiser, factor)
+
+
+def descend(optimiser: Optimizer, loss: Tensor, retain_graph: bool = False) -> None:
+    """One step of the optimiser's own parameters; gradients of all others stay as they are."""
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward(inputs=parameters, retain_graph=retain_graph)
+    optimiser.step()
 
 
 def train(
@@ -60,7 +85,8 @@ def train(
         optimisers, schedulers: saved with the checkpoint; the loop steps the schedulers.
         data: [n, *shape], all of it on the device.
         steps: how many calls of `update`.
-        ema_decay: of the exponential moving average of weights, None for none.
+        ema_decay: of the exponential moving average of weights, None for none. The first steps
+            decay faster, so that a short run is not an average over its beginning.
         validate: gives a loss for a model in evaluation mode.
         validate_every: steps between two calls of `validate`.
 
@@ -94,6 +120,15 @@ def _autocast(device: torch.device, precision: str) -> Callable[[], Any]:
     return Fabric(accelerator=device.type, devices=1, precision=precision).autocast  # type: ignore[arg-type]
 
 
+def _ramped_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Any], None]:
+    def update(averages: Sequence[Tensor], currents: Sequence[Tensor], updates: Any) -> None:
+        count = int(updates)
+        weight = max(1 - decay, 9 / (10 + count))
+        torch._foreach_lerp_(list(averages), list(currents), weight)
+
+    return update
+
+
 class _Loop:
     """The state that a checkpoint holds, and what is done to it between steps."""
 
@@ -109,7 +144,7 @@ class _Loop:
         self.model, self.optimisers, self.schedulers = model, optimisers, schedulers
         self.steps, self.log = steps, log
         self.average = (
-            AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=False)
+            AveragedModel(model, multi_avg_fn=_ramped_average(ema_decay), use_buffers=False)
             if ema_decay is not None
             else None
         )
@@ -149,7 +184,9 @@ class _Loop:
     def flush(self) -> None:
         """Hands the pending losses to the log, and saves a checkpoint when it is time."""
         names = list(self.pending[0][1]) if self.pending else []
-        table = torch.stack([torch.stack([row[n].float() for n in names]) for _, row in self.pending])
+        table = torch.stack(
+            [torch.stack([row[n].float() for n in names]) for _, row in self.pending]
+        )
         for (step, _), values in zip(self.pending, table.tolist(), strict=True):
             for name, value in zip(names, values, strict=True):
                 if not math.isfinite(value):

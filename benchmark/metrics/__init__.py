@@ -10,27 +10,31 @@ from typing import Any
 from benchmark.errors import unknown_name
 from benchmark.metrics import cost, frechet, inception_score, kid, likelihood, mmd
 from benchmark.metrics import mode_coverage, precision_recall, wasserstein
-from benchmark.metrics.base import Metric
+from benchmark.metrics.base import Conditions, Metric
 
 
-def _samples(samples: int, network: str | None) -> Mapping[str, Any]:
-    return {"samples": samples}
+def _examples(conditions: Conditions) -> Mapping[str, Any]:
+    return {"examples": conditions.examples}
 
 
-def _features(samples: int, network: str | None) -> Mapping[str, Any]:
-    return {"samples": samples, "network": network, "reference": "test"}
+def _samples(conditions: Conditions) -> Mapping[str, Any]:
+    return {"samples": conditions.samples}
 
 
-def _wasserstein(samples: int, network: str | None) -> Mapping[str, Any]:
-    return {"samples": min(samples, wasserstein.MOST), "network": network, "reference": "test"}
+def _features(conditions: Conditions) -> Mapping[str, Any]:
+    return {**_samples(conditions), "network": conditions.network, "reference": "test"}
+
+
+def _wasserstein(conditions: Conditions) -> Mapping[str, Any]:
+    return {**_features(conditions), "samples": min(conditions.samples, wasserstein.MOST)}
 
 
 METRICS = (
-    Metric("nll", "NLL", "likelihood", "nats", "lower", likelihood.nll),
-    Metric("bits_per_dim", "bits/dim", "likelihood", "bits/dim", "lower", likelihood.bits_per_dim, decimals=3),
-    Metric("elbo", "ELBO (k = 1)", "likelihood", "nats", "higher", likelihood.elbo),
-    Metric("iwae_50", "IWAE (k = 50)", "likelihood", "nats", "higher", likelihood.iwae_50),
-    Metric("iwae", "IWAE (k = 1000)", "likelihood", "nats", "higher", likelihood.iwae),
+    Metric("nll", "NLL", "likelihood", "nats", "lower", likelihood.nll, settings=_examples),
+    Metric("bits_per_dim", "bits/dim", "likelihood", "bits/dim", "lower", likelihood.bits_per_dim, settings=_examples, decimals=3),
+    Metric("elbo", "ELBO (k = 1)", "likelihood", "nats", "higher", likelihood.elbo, settings=_examples),
+    Metric("iwae_50", "IWAE (k = 50)", "likelihood", "nats", "higher", likelihood.iwae_50, settings=_examples),
+    Metric("iwae", "IWAE (k = 1000)", "likelihood", "nats", "higher", likelihood.iwae, settings=_examples),
     Metric("fid", "FID", "samples", "squared feature distance", "lower", frechet.measure, settings=_features),
     Metric("inception_score", "IS", "samples", "classes", "higher", inception_score.measure, settings=_features),
     Metric("kid", "KID", "samples", "squared MMD", "lower", kid.measure, settings=_features, decimals=4),

@@ -121,6 +121,21 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Conditions:
+    """What a suite fixes for a data set, and every model is measured under.
+
+    Args:
+        samples: how many a model gives to the sample metrics.
+        examples: how many test examples the likelihood is averaged over.
+        network: name of the feature network, None where there is none.
+    """
+
+    samples: int
+    examples: int
+    network: str | None
+
+
+@dataclass(frozen=True)
 class Metric:
     """A named measurement. Raise `version` with any change that moves its values.
 
@@ -131,8 +146,8 @@ class Metric:
         unit: of value, standard error and interval.
         better: which way is good; None where there is no such way.
         measure: the work; raises NotApplicable with a reason.
-        settings: what the answer depends on besides model and data, given the sample count and
-            the network's name; it becomes part of the stored question.
+        settings: which of the conditions the answer depends on; they become part of the stored
+            question, in plain JSON types.
         decimals: shown in tables.
     """
 
@@ -143,5 +158,5 @@ class Metric:
     better: Better | None
     measure: Callable[[Evidence], Measurement]
     version: int = 1
-    settings: Callable[[int, str | None], Mapping[str, Any]] = lambda samples, network: {}
+    settings: Callable[[Conditions], Mapping[str, Any]] = lambda conditions: {}
     decimals: int = 2

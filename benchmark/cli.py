@@ -1,0 +1,240 @@
+"""The command line: what may be asked, and how mistakes are answered."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from benchmark.errors import UserError
+
+app = typer.Typer(
+    name="benchmark",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Which generative model is better, in which sense, and how sure can one be?\n\n"
+    "Trains a zoo of GANs, VAEs and autoregressive models, measures each by likelihood, sample "
+    "quality, mode coverage and cost, and writes tables with an error, a floor and a ceiling "
+    "beside every number.\n\n"
+    "Start with `python -m benchmark all`: it needs no network and no GPU, ends within twenty "
+    "minutes on two cores and leaves its tables in reports/quick. Then bring your own model "
+    "(`check`, `all --model`) or your own samples (`score`).",
+)
+
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="BENCHMARK_DATA",
+        help="Folder that holds (or is to hold) torchvision's MNIST, FashionMNIST and "
+        "cifar-10-batches-py.",
+    ),
+]
+Out = Annotated[Path, typer.Option(help="Results, tables and figures go to OUT/SUITE.")]
+InceptionWeights = Annotated[
+    Path | None,
+    typer.Option(
+        help="torch-fidelity's Inception weights, for RGB images where they can't be downloaded."
+    ),
+]
+
+
+@app.command("all")
+def all_command(
+    suite: Annotated[
+        str, typer.Option(help="Name of a suite (see `list suites`) or path of a TOML file.")
+    ] = "quick",
+    models: Annotated[
+        str | None, typer.Option(help="Only these models of the suite, as in `vae,gan`.")
+    ] = None,
+    datasets: Annotated[
+        str | None,
+        typer.Option(help="Only these data sets, as in `ring,digits`, or a path to your own."),
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="Training seeds, as in `0,1,2`; the suite's own if not given.")
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Add a model of your own, as in `my_model.py:MyModel`. May be given again."
+        ),
+    ] = None,
+    budget: Annotated[
+        float, typer.Option(help="Fraction of every training length; 0.05 is a quick look.")
+    ] = 1.0,
+    samples: Annotated[
+        int | None,
+        typer.Option(help="Samples that each model gives to the sample metrics (suite's own)."),
+    ] = None,
+    examples: Annotated[
+        int | None,
+        typer.Option(help="Test examples that likelihoods are averaged over (suite's own)."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda; auto takes a GPU.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="Of training: 32-true, or bf16-mixed on a GPU.")
+    ] = "32-true",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Cells that run side by side; one a core if not given.")
+    ] = None,
+    data_root: DataRoot = None,
+    inception_weights: InceptionWeights = None,
+    out: Out = Path("reports"),
+    runs: Annotated[
+        Path, typer.Option(help="Checkpoints and samples go to RUNS/SUITE.")
+    ] = Path("runs"),
+) -> None:
+    """Train the models, measure them and write the tables.
+
+    Each cell (data set x model x seed) is stored as it ends. Stop the program at any moment and
+    give the same command again: it goes on where it was and ends with the same numbers. When
+    everything is there, nothing is trained or measured again.
+
+    Examples:
+
+    * `python -m benchmark all` runs the quick suite.
+
+    * `python -m benchmark all --datasets digits --models vae,pixelcnn_pp --seeds 0`
+
+    * `python -m benchmark all --model my_model.py:MyModel` adds your model as a row.
+
+    * `python -m benchmark all --suite mnist --data-root DIR --budget 0.01 --samples 500`
+
+    Exit status: 0 when every cell was measured, 1 when some failed (the others are in the
+    tables), 2 when the command itself can't be carried out.
+    """
+    from benchmark.job import run_suite
+    from benchmark.planning import Options
+    from benchmark.suite import load_suite
+
+    if precision not in ("32-true", "bf16-mixed"):
+        raise UserError(f"no precision named {precision!r}; known: 32-true, bf16-mixed")
+    whole = load_suite(suite)
+    chosen = whole.narrowed(_names(models), _names(datasets), _numbers(seeds, "--seeds"))
+    for factory in model or []:
+        chosen = chosen.with_model(factory)
+    options = Options(
+        budget=budget,
+        samples=samples,
+        examples=examples,
+        device=device,
+        precision=precision,
+        data_root=data_root,
+        inception_weights=inception_weights,
+        out=out,
+        runs=runs,
+    )
+    order = [entry.name for entry in whole.models]
+    console = Console(highlight=False)
+    failed = run_suite(chosen, order, options, workers, console)
+    for outcome in failed:
+        identity = outcome.plan.identity
+        name = f"{identity.dataset} {identity.model} seed {identity.seed}"
+        typer.echo(f"failed: {name}: {outcome.failure}", err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    suite: Annotated[str, typer.Option(help="Name of the suite.")] = "quick",
+    out: Out = Path("reports"),
+) -> None:
+    """Write tables, figures and page again, from the stored results alone.
+
+    Nothing is trained or measured, and the same results give the same files, byte for byte:
+    Markdown, CSV and LaTeX tables, results.csv (every value, one a row), figures, and
+    index.html, which needs no network to be read.
+    """
+    from benchmark.job import report_suite
+
+    report_suite(out / Path(suite).stem)
+    typer.echo(f"Tables, figures and page: {out / Path(suite).stem}")
+
+
+@app.command("list")
+def list_command(
+    what: Annotated[
+        Literal["models", "metrics", "data", "suites"] | None,
+        typer.Argument(help="models, metrics, data or suites; all four if not given."),
+    ] = None,
+    suite: Annotated[str, typer.Option(help="The suite whose models are listed.")] = "quick",
+) -> None:
+    """List the models, metrics, data sets and suites there are."""
+    from benchmark.listing import print_listing
+
+    print_listing(what, suite, Console(highlight=False))
+
+
+@app.command()
+def check(
+    model: Annotated[str, typer.Argument(help="As in `my_model.py:MyModel`.")],
+    data: Annotated[str, typer.Option(help="The data set whose shape the model is built for.")] = (
+        "digits"
+    ),
+    data_root: DataRoot = None,
+) -> None:
+    """Say what a model can do, and whether it keeps its promises.
+
+    Builds the model for the data set and, where it can be built, for a space small enough to
+    enumerate; trains it for a moment; then looks at shapes, range, dtype, repeatability under a
+    seed, and whether densities sum or integrate to one. Exit status 1 if a promise is broken.
+    """
+    from benchmark.conformance import check_model
+    from benchmark.listing import print_checks
+
+    checks = check_model(model, data, data_root)
+    print_checks(model, checks, Console(highlight=False))
+    if any(item.kept is False for item in checks):
+        raise typer.Exit(1)
+
+
+@app.command()
+def score(
+    samples: Annotated[Path, typer.Argument(help="An .npz file or a folder of PNG files.")],
+    data: Annotated[str, typer.Option(help="The data set that the samples imitate.")],
+    data_root: DataRoot = None,
+    inception_weights: InceptionWeights = None,
+) -> None:
+    """Measure samples alone, beside the floors and ceilings at the same sample count.
+
+    An .npz file holds `images` (integers, NHWC or NCHW) or, for 2-D toys, `points`. PNG files
+    hold grey levels as they are: 0 to 16 for digits.
+    """
+    from benchmark.scoring import score_samples
+
+    score_samples(samples, data, data_root, inception_weights, Console(highlight=False))
+
+
+def run() -> None:
+    """Runs the command line; a user's mistake is one line and exit status 2."""
+    try:
+        app()
+    except UserError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        _fail("stopped; what was done is kept, the same command goes on from there", 130)
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        _fail(f"{error.strerror}: {error.filename or 'while writing'}; what was done is kept")
+
+
+def _fail(message: str, status: int = 2) -> None:
+    sys.stdout.flush()
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(status)
+
+
+def _names(text: str | None) -> list[str] | None:
+    return [name.strip() for name in text.split(",") if name.strip()] if text is not None else None
+
+
+def _numbers(text: str | None, option: str) -> list[int] | None:
+    try:
+        return [int(name) for name in _names(text) or []] if text is not None else None
+    except ValueError as error:
+        raise UserError(f"{option} takes whole numbers, as in 0,1,2; got {text!r}") from error

@@ -1,0 +1,158 @@
+"""The main job: every cell of a suite, side by side, and then the tables."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from benchmark.errors import UserError
+from benchmark.launch import Outcome, exclusive, run_all
+from benchmark.manifest import DataConditions, Manifest, load_manifest, row_order, select_cells
+from benchmark.planning import Options, conditions_by_dataset, plan_cells
+from benchmark.report import write_report
+from benchmark.report.text import summary_table
+from benchmark.run import Plan
+from benchmark.store import Cell
+from benchmark.suite import Suite
+
+
+def run_suite(
+    suite: Suite, suite_order: Sequence[str], options: Options, workers: int | None, console: Console
+) -> list[Outcome]:
+    """Runs what has no stored answer yet, writes the report, and gives the cells that failed."""
+    with exclusive(options.runs / suite.name):
+        plans = plan_cells(suite, options)
+        folder = options.out / suite.name
+        manifest = _manifest(suite, suite_order, plans, options).merged_into(load_manifest(folder))
+        manifest.save(folder)
+        todo = [plan for plan in plans if not plan.is_done()]
+        workers = workers or default_workers(plans)
+        console.print(
+            f"{suite.title}: {len(plans)} cells, {len(plans) - len(todo)} done already; "
+            f"{workers} at a time"
+        )
+        failed = _run(todo, workers, manifest, folder, console)
+        report_suite(folder)
+        console.print(f"Tables, figures and page: {folder}{os.sep}")
+        return failed
+
+
+def report_suite(folder: Path) -> None:
+    """Writes tables, figures and page from the stored results alone.
+
+    Raises:
+        UserError: nothing is stored there.
+    """
+    manifest = load_manifest(folder)
+    if manifest is None:
+        raise UserError(f"no results in {folder}: run `python -m benchmark all` first")
+    cells = select_cells(manifest, folder)
+    if not cells:
+        raise UserError(f"no results in {folder / 'results'}: run `python -m benchmark all` first")
+    write_report(folder, title=manifest.title, cells=cells, models=manifest.models)
+
+
+def default_workers(plans: Sequence[Plan]) -> int:
+    """One cell a core on a CPU; on a GPU a few, since small models leave it idle."""
+    cores = os.cpu_count() or 1
+    return min(4, cores) if any(plan.device == "cuda" for plan in plans) else cores
+
+
+def _manifest(
+    suite: Suite, suite_order: Sequence[str], plans: list[Plan], options: Options
+) -> Manifest:
+    conditions = conditions_by_dataset(plans)
+    return Manifest(
+        title=suite.title,
+        description=suite.description,
+        budget=options.budget,
+        models=row_order(suite_order, [model.name for model in suite.models]),
+        datasets={
+            name: DataConditions(
+                samples=given.samples, examples=given.examples, network=given.network
+            )
+            for name, given in conditions.items()
+        },
+    )
+
+
+def _run(
+    todo: Sequence[Plan], workers: int, manifest: Manifest, folder: Path, console: Console
+) -> list[Outcome]:
+    failed = []
+    left = {plan.identity.dataset: 0 for plan in todo}
+    for plan in todo:
+        left[plan.identity.dataset] += 1
+    with _bars(console) as bars:
+        overall = bars.add_task("all cells", total=len(todo))
+        tasks: dict[str, object] = {}
+
+        def watch(plan: Plan, stage: str, step: int, total: int) -> None:
+            name = plan.identity.file_name
+            if name not in tasks:
+                tasks[name] = bars.add_task("", total=None)
+            description = f"{_name(plan)}: {stage}"
+            bars.update(tasks[name], description=description, completed=step, total=total)  # type: ignore[arg-type]
+
+        for outcome in run_all(todo, workers, watch):
+            plan = outcome.plan
+            if (task := tasks.pop(plan.identity.file_name, None)) is not None:
+                bars.remove_task(task)  # type: ignore[arg-type]
+            bars.advance(overall)
+            if outcome.failure:
+                failed.append(outcome)
+            bars.console.print(_line(outcome), highlight=False, soft_wrap=True)
+            left[plan.identity.dataset] -= 1
+            if not left[plan.identity.dataset]:
+                cells = [
+                    cell
+                    for cell in select_cells(manifest, folder)
+                    if cell.identity.dataset == plan.identity.dataset
+                ]
+                bars.console.print(summary_table(cells))
+    return failed
+
+
+def _bars(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+def _name(plan: Plan) -> str:
+    return f"{plan.identity.dataset} {plan.identity.model} seed {plan.identity.seed}"
+
+
+def _line(outcome: Outcome) -> str:
+    head = f"{_name(outcome.plan)}: "
+    if outcome.failure:
+        return f"{head}failed: {outcome.failure}"
+    cell = outcome.plan.stored()
+    assert cell is not None
+    return f"{head}{_key_values(cell)} ({outcome.seconds:.0f} s)"
+
+
+KEY_METRICS = {"bits_per_dim": "bits/dim", "nll": "NLL", "fid": "FID", "modes": "modes"}
+SIGN = {"upper bound": "≤ ", "lower bound": "≥ "}
+
+
+def _key_values(cell: Cell) -> str:
+    """The few values that tell at a glance how a cell went."""
+    found = {
+        result.question.metric: result for result in cell.results if result.status == "measured"
+    }
+    if "bits_per_dim" in found:
+        found.pop("nll", None)
+    shown = [
+        f"{label} {SIGN.get(found[name].meaning or '', '')}{found[name].value:.4g}"
+        for name, label in KEY_METRICS.items()
+        if name in found
+    ]
+    return ", ".join(shown) or "measured"

@@ -1,0 +1,135 @@
+"""From a suite and what was asked of it to the cells that are to run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from benchmark.data import load_dataset
+from benchmark.data.base import DataSet
+from benchmark.errors import UserError
+from benchmark.features import network_name_for
+from benchmark.metrics.base import Conditions
+from benchmark.models import code_hash, load_factory
+from benchmark.run import Plan
+from benchmark.store import Identity
+from benchmark.suite import DataEntry, ModelEntry, Suite
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line adds to a suite.
+
+    Args:
+        budget: fraction of every training length.
+        samples, examples: override the suite's, on every data set.
+        out: reports go to `out/<suite>`.
+        runs: checkpoints and samples go to `runs/<suite>`.
+    """
+
+    budget: float = 1.0
+    samples: int | None = None
+    examples: int | None = None
+    device: str = "auto"
+    precision: str = "32-true"
+    data_root: Path | None = None
+    inception_weights: Path | None = None
+    out: Path = Path("reports")
+    runs: Path = Path("runs")
+
+
+def plan_cells(suite: Suite, options: Options) -> list[Plan]:
+    """Every cell of a suite, seeds outermost, so that a stopped run has whole tables.
+
+    Raises:
+        UserError: data, a factory or a condition is at fault; said before anything is trained.
+    """
+    if not options.budget > 0:
+        raise UserError(f"--budget must be positive, got {options.budget:g}")
+    for entry in suite.models:
+        load_factory(entry.factory)
+    device = resolve_device(options.device)
+    data = {entry.name: load_dataset(entry.name, options.data_root) for entry in suite.datasets}
+    conditions = {
+        entry.name: _conditions(entry, data[entry.name], options) for entry in suite.datasets
+    }
+    return [
+        _plan(suite, entry, model, seed, data[entry.name], conditions[entry.name], options, device)
+        for seed in suite.seeds
+        for entry in suite.datasets
+        for model in suite.models
+    ]
+
+
+def resolve_device(name: str) -> str:
+    """`auto` is a GPU where there is one.
+
+    Raises:
+        UserError: an unknown device, or a GPU where there is none.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda"):
+        raise UserError(f"no device named {name!r}; known: auto, cpu, cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch sees no GPU here; use --device cpu")
+    return name
+
+
+def _conditions(entry: DataEntry, data: DataSet, options: Options) -> Conditions:
+    samples = entry.samples if options.samples is None else options.samples
+    examples = entry.examples if options.examples is None else options.examples
+    available = min(len(data.test), len(data.validation))
+    if not 2 <= samples <= available:
+        raise UserError(
+            f"{data.name}: {samples} samples asked for; sample metrics compare as many held-out "
+            f"examples, of which there are 2 to {available}: give --samples {available} or fewer"
+        )
+    if not 2 <= examples <= len(data.test):
+        raise UserError(
+            f"{data.name}: {examples} test examples asked for, there are 2 to {len(data.test)}: "
+            "lower --examples"
+        )
+    name = network_name_for(data.network, data.spec, options.inception_weights)
+    return Conditions(samples, examples, name)
+
+
+def _plan(
+    suite: Suite,
+    entry: DataEntry,
+    model: ModelEntry,
+    seed: int,
+    data: DataSet,
+    conditions: Conditions,
+    options: Options,
+    device: str,
+) -> Plan:
+    identity = Identity(
+        dataset=data.name,
+        model=model.name,
+        seed=seed,
+        budget=options.budget,
+        factory=model.factory,
+        settings=model.settings_on(data.name),
+        data_hash=data.hash,
+        code_hash=code_hash(model.factory),
+    )
+    folder = f"{identity.dataset}_{identity.model}_seed{seed}-{identity.fingerprint}"
+    return Plan(
+        identity,
+        model.role,
+        entry.name,
+        conditions,
+        options.data_root,
+        options.inception_weights,
+        device,
+        options.precision,
+        results=options.out / suite.name / "results",
+        work=options.runs / suite.name / folder,
+    )
+
+
+def conditions_by_dataset(plans: list[Plan]) -> Mapping[str, Conditions]:
+    """The conditions of every data set in a list of cells."""
+    return {plan.identity.dataset: plan.conditions for plan in plans}

@@ -1,0 +1,62 @@
+"""From stored results to what people read: long table, tables, figures, one page, terminal text.
+
+Nothing here measures: each number is a stored value, or the mean and spread of a few of them.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmark.report.contents import datasets_of
+from benchmark.report.files import csv_table, latex_table, markdown_table
+from benchmark.report.long_table import long_table
+from benchmark.report.page import Section, render_page
+from benchmark.report.tables import build_tables
+from benchmark.store import Cell, write_atomically
+
+
+def write_report(
+    folder: Path,
+    *,
+    title: str,
+    cells: Sequence[Cell],
+    models: Sequence[str],
+    datasets: Sequence[str] = (),
+) -> None:
+    """Writes `results.csv`, `tables/`, `figures/` and `index.html`; equal cells give equal bytes.
+
+    Args:
+        folder: of the suite, `reports/<suite>`. Tables and figures of data sets that `cells` no
+            longer holds are removed.
+        title: what the page is called.
+        cells: of one protocol: one budget and one sample count.
+        models: the order of rows; models that it does not name come last.
+        datasets: the order of data sets; sets that it does not name come last.
+    """
+    from benchmark.report.curves import curves_figure
+    from benchmark.report.figures import samples_figure
+
+    files: dict[str, bytes] = {"results.csv": long_table(cells, models, datasets).encode()}
+    sections = []
+    for dataset, its_cells in datasets_of(cells, datasets).items():
+        tables = build_tables(dataset, its_cells, models)
+        drawn = [samples_figure(dataset, its_cells, models), curves_figure(its_cells, models)]
+        figures = [figure for figure in drawn if figure is not None]
+        sections.append(Section(dataset, its_cells, tables, figures))
+        for table in (table for table in tables if table.columns):
+            files[f"tables/{table.file_name}.md"] = markdown_table(table).encode()
+            files[f"tables/{table.file_name}.csv"] = csv_table(table).encode()
+            files[f"tables/{table.file_name}.tex"] = latex_table(table).encode()
+        files.update({f"figures/{figure.file_name}": figure.content for figure in figures})
+    files["index.html"] = render_page(title, sections).encode()
+    for name, content in files.items():
+        write_atomically(folder / name, content)
+    _remove_stale(folder, keep=set(files))
+
+
+def _remove_stale(folder: Path, keep: set[str]) -> None:
+    """Removes earlier tables and figures, and no file that this module does not write."""
+    patterns = ["tables/*_*.md", "tables/*_*.csv", "tables/*_*.tex"]
+    patterns += ["figures/samples_*.png", "figures/curves_*.svg"]
+    for path in (path for pattern in patterns for path in folder.glob(pattern)):
+        if path.relative_to(folder).as_posix() not in keep:
+            path.unlink()

@@ -1,0 +1,88 @@
+"""What the cells hold: their order, and the answer of one cell to one column."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from benchmark.metrics import METRICS
+from benchmark.metrics.base import Metric
+from benchmark.store import Cell, Result
+
+Group = Literal["Models", "Baselines", "Ceilings and floors"]
+GROUPS: tuple[Group, ...] = ("Models", "Baselines", "Ceilings and floors")
+
+
+def group_of(cell: Cell) -> Group:
+    """Which part of a table the cell's row stands in."""
+    if cell.role in ("ceiling", "floor"):
+        return "Ceilings and floors"
+    return "Baselines" if cell.role == "baseline" else "Models"
+
+
+def ordered(names: Iterable[str], order: Sequence[str]) -> list[str]:
+    """The distinct names, first those in `order`, then the others by the alphabet."""
+    present = set(names)
+    known = [name for name in dict.fromkeys(order) if name in present]
+    return known + sorted(present.difference(known))
+
+
+def datasets_of(cells: Sequence[Cell], order: Sequence[str]) -> dict[str, list[Cell]]:
+    """The cells of each data set, whatever order they came in."""
+    names = ordered((cell.identity.dataset for cell in cells), order)
+    return {name: [c for c in cells if c.identity.dataset == name] for name in names}
+
+
+def models_of(cells: Sequence[Cell], order: Sequence[str]) -> dict[str, dict[int, Cell]]:
+    """The cells of one data set: {model: {seed: cell}}, seeds ascending."""
+    by_seed = sorted(cells, key=lambda cell: cell.identity.seed)
+    names = ordered((cell.identity.model for cell in cells), order)
+    return {
+        name: {c.identity.seed: c for c in by_seed if c.identity.model == name} for name in names
+    }
+
+
+def current(cell: Cell, metric: Metric) -> list[Result]:
+    """The cell's results of a metric as it is computed today, in a fixed order."""
+    found = [
+        result
+        for result in cell.results
+        if (result.question.metric, result.question.version) == (metric.name, metric.version)
+    ]
+    return sorted(found, key=lambda result: settings_key(result.question.settings))
+
+
+def settings_key(settings: Mapping[str, Any]) -> str:
+    """Equal for equal settings, and the same in every run."""
+    return json.dumps(dict(settings), sort_keys=True)
+
+
+def answer(cell: Cell | None, metric: Metric, settings: str) -> Result | str:
+    """The measured result in the column (metric, settings key), or why there is none."""
+    if cell is None:
+        return "not run"
+    if cell.failure:
+        return f"failed: {one_line(cell.failure)}"
+    results = current(cell, metric)
+    same = [result for result in results if settings_key(result.question.settings) == settings]
+    for result in (*same, *results):
+        if result.status != "measured":
+            return reason_of(result)
+        if result in same:
+            return result
+    return "measured with other settings" if results else "not measured yet"
+
+
+def reason_of(result: Result) -> str:
+    reason = one_line(result.reason or "no reason given")
+    return f"failed: {reason}" if result.status == "failed" else reason
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def outdated(cells: Iterable[Cell]) -> int:
+    """How many stored results a report leaves out, their metric having changed since."""
+    versions = {(metric.name, metric.version) for metric in METRICS}
+    questions = [result.question for cell in cells for result in cell.results]
+    return sum((question.metric, question.version) not in versions for question in questions)

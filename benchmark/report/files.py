@@ -1,0 +1,138 @@
+"""A table as Markdown, CSV and LaTeX."""
+
+import csv
+import io
+import unicodedata
+from collections.abc import Sequence
+
+from benchmark.report.layout import DASH, Column, Row, Table
+from benchmark.report.summary import Entry
+
+_LATEX = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+    **{"<": "$<$", ">": "$>$", "|": "$|$", '"': "''", DASH: "--", "–": "--", "−": "$-$"},
+    **{"±": r"$\pm$", "≤": r"$\leq$", "≥": r"$\geq$", "↑": r"$\uparrow$", "↓": r"$\downarrow$"},
+    **{"²": "$^2$", "₂": "$_2$", "→": r"$\to$", "×": r"$\times$", "σ": r"$\sigma$"},
+}
+
+
+def markdown_table(table: Table) -> str:
+    """The table under a heading, with its notes: GitHub's dialect, aligned for the bare eye."""
+    grid = [["Model", *(column.head for column in table.columns)]]
+    for group, rows in table.groups:
+        grid.append([f"*{group}*", *("" for _ in table.columns)])
+        grid.extend(_markdown_row(table.columns, row) for row in rows)
+    grid = [[_markdown(cell) for cell in line] for line in grid]
+    widths = [max(map(len, cells)) for cells in zip(*grid, strict=True)]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    lines = [_aligned(line, widths) for line in (grid[0], rule, *grid[1:])]
+    notes = [f"- {letter}: {_markdown(why)}" for letter, why in table.footnotes.items()]
+    parts = [
+        f"## {table.title}: {table.dataset}",
+        _markdown(table.caption),
+        "\n".join(lines),
+        "\n".join(notes),
+        *(_markdown(remark) for remark in table.remarks),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def csv_table(table: Table) -> str:
+    """The same rows with bare numbers; why any are missing stands in the last column."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    fields = ("", "_spread", "_meaning", "_seeds", "_best")
+    heads = [f"{column.identifier}{field}" for column in table.columns for field in fields]
+    writer.writerow(["group", "model", "role", *heads, "notes"])
+    for group, rows in table.groups:
+        for row in rows:
+            numbers = [field for entry in row.entries for field in _csv_fields(entry)]
+            writer.writerow([group, row.model, row.role, *numbers, _csv_notes(table, row)])
+    return text.getvalue()
+
+
+def latex_table(table: Table) -> str:
+    """A `table` environment that needs booktabs and nothing else."""
+    depth = max((len(column.details) for column in table.columns), default=0)
+    width = len(table.columns) + 1
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        r"\begin{table}",
+        r"\centering\footnotesize",
+        rf"\caption{{{_latex(table.caption)}}}",
+        rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
+        r"\toprule",
+        _latex_line(["Model", *(_latex(column.name) for column in table.columns)]),
+        *(_latex_line(["", *_latex_details(table.columns, level)]) for level in range(depth)),
+    ]
+    for group, rows in table.groups:
+        lines += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\emph{{{group}}}}} \\"]
+        lines += [_latex_line(_latex_row(table.columns, row)) for row in rows]
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    notes = [f"\\textsuperscript{{{a}}} {_latex(why)}" for a, why in table.footnotes.items()]
+    lines += [rf"\par\smallskip {note}" for note in (*notes, *map(_latex, table.remarks))]
+    return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+
+def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:
+    cells = [line[0].ljust(widths[0])]
+    cells += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
+    return f"| {' | '.join(cells)} |"
+
+
+def _markdown_row(columns: Sequence[Column], row: Row) -> list[str]:
+    cells = [row.label]
+    for column, entry, letters in zip(columns, row.entries, row.letters, strict=True):
+        text = f"**{column.text(entry)}**" if entry.best else column.text(entry)
+        cells.append(f"{text} [{', '.join(letters)}]" if letters else text)
+    return cells
+
+
+def _markdown(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def _csv_fields(entry: Entry) -> list[object]:
+    seeds = f"{entry.measured} of {entry.seeds}"
+    return [entry.mean, entry.spread, entry.meaning, seeds, "yes" if entry.best else "no"]
+
+
+def _csv_notes(table: Table, row: Row) -> str:
+    """`fid: reason; elbo, iwae: reason`."""
+    where: dict[str, list[str]] = {}
+    for column, letters in zip(table.columns, row.letters, strict=True):
+        for letter in letters:
+            where.setdefault(table.footnotes[letter], []).append(column.identifier)
+    return "; ".join(f"{', '.join(names)}: {why}" for why, names in where.items())
+
+
+def _latex_row(columns: Sequence[Column], row: Row) -> list[str]:
+    cells = [_latex(row.label)]
+    for column, entry, letters in zip(columns, row.entries, row.letters, strict=True):
+        text = _latex(column.text(entry))
+        text = rf"\textbf{{{text}}}" if entry.best else text
+        cells.append(text + (rf"\textsuperscript{{{','.join(letters)}}}" if letters else ""))
+    return cells
+
+
+def _latex_details(columns: Sequence[Column], level: int) -> list[str]:
+    return [
+        rf"{{\scriptsize {_latex(column.details[level])}}}" if level < len(column.details) else ""
+        for column in columns
+    ]
+
+
+def _latex_line(cells: Sequence[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _latex(text: str) -> str:
+    """Text for LaTeX: every character it would stumble over is escaped or spelt otherwise."""
+    return "".join(_LATEX.get(character) or _plain(character) for character in text)
+
+
+def _plain(character: str) -> str:
+    if ord(character) < 256:
+        return character
+    return unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode() or "?"

@@ -1,0 +1,67 @@
+"""results.csv: the long table behind every other, one row for each value or its absence."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+
+from benchmark.metrics import METRICS
+from benchmark.metrics.base import Metric
+from benchmark.report.contents import current, datasets_of, models_of, one_line
+from benchmark.store import Cell, Result
+
+COLUMNS = (
+    *("dataset", "model", "seed", "metric", "meaning", "value", "standard_error", "low", "high"),
+    *("n", "status", "reason", "seconds", "unit", "network", "budget"),
+)
+
+
+def long_table(cells: Sequence[Cell], models: Sequence[str], datasets: Sequence[str]) -> str:
+    """The table as CSV text, one row a (dataset, model, seed, metric).
+
+    A metric measured under several settings has a row for each; a failed cell has a row for every
+    metric, with its reason; missing numbers are empty.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    for its_cells in datasets_of(cells, datasets).values():
+        for by_seed in models_of(its_cells, models).values():
+            for cell in by_seed.values():
+                writer.writerows(_rows(cell))
+    return text.getvalue()
+
+
+def _rows(cell: Cell) -> Iterator[dict[str, object]]:
+    identity = cell.identity
+    shared = {
+        "dataset": identity.dataset,
+        "model": identity.model,
+        "seed": identity.seed,
+        "budget": identity.budget,
+    }
+    for metric in METRICS:
+        labels = {**shared, "metric": metric.name, "unit": metric.unit}
+        for answer in _answers(cell, metric):
+            yield labels | {name: value for name, value in answer.items() if value is not None}
+
+
+def _answers(cell: Cell, metric: Metric) -> list[dict[str, object]]:
+    if cell.failure:
+        return [{"status": "failed", "reason": one_line(cell.failure)}]
+    results = [_fields(result) for result in current(cell, metric)]
+    return results or [{"status": "not measured", "reason": "not measured yet"}]
+
+
+def _fields(result: Result) -> dict[str, object]:
+    return {
+        "meaning": result.meaning,
+        "value": result.value,
+        "standard_error": result.standard_error,
+        "low": result.low,
+        "high": result.high,
+        "n": result.n,
+        "status": result.status,
+        "reason": one_line(result.reason) if result.reason else None,
+        "seconds": result.seconds,
+        "network": result.question.settings.get("network"),
+    }

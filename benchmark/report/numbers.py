@@ -1,0 +1,32 @@
+"""How numbers are written: as many decimals as mean something, thousands apart."""
+
+import math
+
+SIGNIFICANT = 5  # digits of a value that has fewer decimals than its metric asks for
+HUGE = 1e7
+
+
+def written(value: float, decimals: int) -> str:
+    """A number with `decimals` decimals, fewer for large ones: 1.25, 14,321, 3.1e+08."""
+    places = decimals_for(value, decimals)
+    if abs(value) >= HUGE:
+        return f"{value:.1e}"
+    rounded = round(value, places) + 0.0  # turns -0.0 into 0.0
+    return f"{rounded:,.{places}f}"
+
+
+def written_with_spread(value: float, spread: float | None, decimals: int) -> str:
+    """`value ± spread`, both with the decimals of the value."""
+    places = decimals_for(value, decimals)
+    head = written(value, places)
+    return head if spread is None else f"{head} ± {written(spread, places)}"
+
+
+def decimals_for(value: float, decimals: int) -> int:
+    if value == 0:
+        return decimals
+    return max(0, min(decimals, SIGNIFICANT - 1 - math.floor(math.log10(abs(value)))))
+
+
+def count(number: int) -> str:
+    return f"{number:,}"

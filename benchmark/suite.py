@@ -1,0 +1,125 @@
+"""A suite file, read and validated: which models, on which data, how often and how long."""
+
+import tomllib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from benchmark.errors import UserError, unknown_name
+
+Scalar = str | int | float | bool
+Role = Literal["model", "baseline", "ceiling", "floor"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataEntry(_Frozen):
+    """A data set and the conditions under which every model is measured on it."""
+
+    name: str
+    samples: int = Field(ge=2)
+    examples: int = Field(ge=2)
+
+
+class ModelEntry(_Frozen):
+    """A model by the path of its factory; `settings_for` adds to `settings` on one data set."""
+
+    name: str
+    factory: str
+    role: Role = "model"
+    settings: dict[str, Scalar] = {}
+    settings_for: dict[str, dict[str, Scalar]] = {}
+
+    def settings_on(self, dataset: str) -> dict[str, Scalar]:
+        return {**self.settings, **self.settings_for.get(dataset, {})}
+
+
+class Suite(_Frozen):
+    """Every model on every data set with every seed."""
+
+    name: str
+    title: str
+    description: str
+    seeds: tuple[int, ...]
+    datasets: tuple[DataEntry, ...]
+    models: tuple[ModelEntry, ...]
+
+    def narrowed(
+        self, models: Sequence[str] | None, datasets: Sequence[str] | None, seeds: Sequence[int] | None
+    ) -> "Suite":
+        """The part of the suite that was asked for, in the suite's own order.
+
+        A data set that the suite does not list but the program knows is taken with the
+        conditions of the suite's last one.
+        """
+        update: dict[str, object] = {}
+        if models is not None:
+            _check_names("model", models, [entry.name for entry in self.models])
+            update["models"] = tuple(m for m in self.models if m.name in models)
+        if datasets is not None:
+            listed = {entry.name: entry for entry in self.datasets}
+            last = self.datasets[-1]
+            update["datasets"] = tuple(
+                listed.get(name, last.model_copy(update={"name": name})) for name in datasets
+            )
+        if seeds is not None:
+            update["seeds"] = tuple(seeds)
+        return self.model_copy(update=update)
+
+    def with_model(self, factory: str) -> "Suite":
+        """The suite and one more row: a model by the path of its factory, named after it."""
+        name = factory.rpartition(":")[2]
+        if name in {entry.name for entry in self.models}:
+            raise UserError(f"the suite has a model named {name!r} already: rename your class")
+        return self.model_copy(
+            update={"models": (*self.models, ModelEntry(name=name, factory=factory))}
+        )
+
+
+def suite_names() -> list[str]:
+    """The suites that come with the program."""
+    folder = resources.files("benchmark.suites")
+    return sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def load_suite(name: str) -> Suite:
+    """Reads a suite by its name, or by the path of a TOML file.
+
+    Raises:
+        UserError: there is no such suite, or the file has a wrong key or value (named by path).
+    """
+    if name.endswith(".toml"):
+        return _parse(Path(name).stem, _read(Path(name)), name)
+    if name not in suite_names():
+        raise unknown_name("suite", name, suite_names())
+    text = (resources.files("benchmark.suites") / f"{name}.toml").read_text(encoding="utf-8")
+    return _parse(name, text, f"suite {name}")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot read the suite {path}: {error.strerror}") from error
+
+
+def _parse(name: str, text: str, where: str) -> Suite:
+    try:
+        return Suite(name=name, **tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{where} is no TOML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{where}: {place}: {first['msg']}") from error
+
+
+def _check_names(kind: str, names: Sequence[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise unknown_name(kind, name, known)
