@@ -6,7 +6,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -124,8 +124,8 @@ def _trained(
             return model.eval(), replace(cell, failure=None)
         if isinstance(model, Trainable):
             train, validation = data.train.to(plan.device), data.validation.to(plan.device)
-            model.fit(train, validation, identity.budget, log)
-            log.save()
+            with closing(log):
+                model.fit(train, validation, identity.budget, log)
     trained = isinstance(model, Trainable)
     cell = replace(
         cell,

@@ -4,7 +4,7 @@ import csv
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 MOST_POINTS = 200  # of a curve kept with the results
 Progress = Callable[[str, int, int], None]
@@ -27,32 +27,37 @@ class TrainingLog:
         self._stored = _read(self._path) if self._path and self._path.exists() else []
         self._started = time.monotonic()
         self._before: float | None = None
+        self._file: TextIO | None = None
+        self._writer: csv.DictWriter[str] | None = None
 
     def __call__(self, step: int, total: int, **losses: float) -> None:
         if self._before is None:
-            self._rows = [row for row in self._stored if row["step"] < step]
-            self._before = self._rows[-1]["seconds"] if self._rows else 0.0
-        self._rows.append({"step": step, **losses, "seconds": self.seconds})
+            self._open(step, list(losses))
+        row = {"step": step, **losses, "seconds": self.seconds}
+        self._rows.append(row)
+        if self._file is not None and self._writer is not None:
+            self._writer.writerow(row)
+            self._file.flush()  # a checkpoint that follows must not know more than the file
         self._progress("training", step, total)
-        if step == total or step % 500 == 0:
-            self.save()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _open(self, step: int, names: list[str]) -> None:
+        self._rows = [row for row in self._stored if row["step"] < step]
+        self._before = self._rows[-1]["seconds"] if self._rows else 0.0
+        if self._path is None:
+            return
+        self._file = self._path.open("w", newline="", encoding="utf-8")
+        self._writer = csv.DictWriter(self._file, ["step", *names, "seconds"])
+        self._writer.writeheader()
+        self._writer.writerows(self._rows)
 
     @property
     def seconds(self) -> float:
         """Seconds of training so far, those before an interruption included."""
         return (self._before or 0.0) + time.monotonic() - self._started
-
-    def save(self) -> None:
-        """Writes the file whole."""
-        if self._path is None or not self._rows:
-            return
-        temporary = self._path.with_suffix(".part")
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            names = list(dict.fromkeys(name for row in self._rows for name in row))
-            writer = csv.DictWriter(file, names)
-            writer.writeheader()
-            writer.writerows(self._rows)
-        temporary.replace(self._path)
 
     def curve(self) -> Mapping[str, list[float]]:
         """The losses, averaged over blocks so that at most MOST_POINTS are left."""
@@ -75,9 +80,14 @@ def _mean(values: list[float]) -> float | None:
     return float(f"{sum(values) / len(values):.5g}") if values else None
 
 
-def _read(path: Path) -> list[dict[str, float]]:
+def _read(path: Path) -> list[dict[str, Any]]:
+    """The whole rows of a file; a kill may have left half a row at its end."""
+    rows = []
     with path.open(newline="", encoding="utf-8") as file:
-        return [
-            {name: float(value) for name, value in row.items() if value}
-            for row in csv.DictReader(file)
-        ]
+        for row in csv.DictReader(file):
+            try:
+                numbers = {name: float(value) for name, value in row.items()}
+            except (TypeError, ValueError):
+                break
+            rows.append({**numbers, "step": int(numbers["step"])})
+    return rows

@@ -7,6 +7,8 @@ from torch.nn import functional
 
 from zoo.layers import integer_dtype
 
+Size = torch.Size | list[int] | tuple[int, ...]
+
 
 class DiscretisedLogistic(Distribution):
     """A logistic rounded to the integers 0..levels-1, the first and last taking its tails.
@@ -35,7 +37,7 @@ class DiscretisedLogistic(Distribution):
         return constraints.integer_interval(0, self.levels - 1)
 
     def expand(
-        self, batch_shape: torch.Size, _instance: Distribution | None = None
+        self, batch_shape: Size, _instance: Distribution | None = None
     ) -> "DiscretisedLogistic":
         loc, log_scale = self.loc.expand(batch_shape), self.log_scale.expand(batch_shape)
         return DiscretisedLogistic(loc, log_scale, self.levels, self._validate_args)
@@ -58,7 +60,7 @@ class DiscretisedLogistic(Distribution):
         above_lower = above_lower.masked_fill(is_first, 0.0)
         return below_upper + above_lower + between.masked_fill(is_first | is_last, 0.0)
 
-    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+    def sample(self, sample_shape: Size = ()) -> Tensor:
         """Draws integers [*sample_shape, ...]; uint8 where the levels fit."""
         shape = self._extended_shape(torch.Size(sample_shape))
         with torch.no_grad():

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def adam(
 
 
 def linear_decay(optimiser: Optimizer, steps: int, start: float = 0.0) -> LRScheduler:
-    """Lowers the learning rate linearly to (nearly) zero, from the fraction `start` of `steps` on."""
+    """Lowers the learning rate linearly to zero, from the fraction `start` of `steps` on."""
 
     def factor(step: int) -> float:
         return min(1.0, (1 - step / steps) / (1 - start)) if step < steps else 0.0
@@ -82,9 +83,12 @@ def train(
         update: makes one training step, its optimiser steps included, and returns the losses
             (scalars). It is given a function that draws a batch [batch_size, *shape]; a step may
             draw several.
-        optimisers, schedulers: saved with the checkpoint; the loop steps the schedulers.
+        optimisers: saved with the checkpoint.
         data: [n, *shape], all of it on the device.
         steps: how many calls of `update`.
+        batch_size: examples in a batch, drawn with replacement.
+        log: takes the losses of every step; its folder holds the checkpoint.
+        schedulers: saved with the checkpoint; the loop steps them once after each update.
         ema_decay: of the exponential moving average of weights, None for none. The first steps
             decay faster, so that a short run is not an average over its beginning.
         validate: gives a loss for a model in evaluation mode.
@@ -112,12 +116,14 @@ def train(
     loop.finish()
 
 
-def _autocast(device: torch.device, precision: str) -> Callable[[], Any]:
-    from lightning.fabric import Fabric  # takes a second to import: only training pays for it
-
-    if precision not in ("32-true", "bf16-mixed"):
+def _autocast(device: torch.device, precision: str) -> Callable[[], AbstractContextManager]:
+    if precision == "32-true":
+        return nullcontext
+    if precision != "bf16-mixed":
         raise ValueError(f"precision must be '32-true' or 'bf16-mixed', got {precision!r}")
-    return Fabric(accelerator=device.type, devices=1, precision=precision).autocast  # type: ignore[arg-type]
+    from lightning_fabric import Fabric  # takes seconds to import: only those pay who need it
+
+    return Fabric(accelerator=device.type, devices=1, precision="bf16-mixed").autocast
 
 
 def _ramped_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Any], None]:
@@ -184,9 +190,8 @@ class _Loop:
     def flush(self) -> None:
         """Hands the pending losses to the log, and saves a checkpoint when it is time."""
         names = list(self.pending[0][1]) if self.pending else []
-        table = torch.stack(
-            [torch.stack([row[n].float() for n in names]) for _, row in self.pending]
-        )
+        rows = [torch.stack([row[name].float() for name in names]) for _, row in self.pending]
+        table = torch.stack(rows)
         for (step, _), values in zip(self.pending, table.tolist(), strict=True):
             for name, value in zip(names, values, strict=True):
                 if not math.isfinite(value):

@@ -1,6 +1,7 @@
 """The variational autoencoder, its observation model a mass on images and a density on points."""
 
 from collections.abc import Callable, Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +19,10 @@ from zoo.layers import (
     synthesiser,
 )
 from zoo.observation import DiscretisedLogistic
-
-LEAST_LOG_SCALE = -7.0  # of scaled data: keeps a scale that training drives to zero finite
 from zoo.train import adam, descend, linear_decay, scaled_steps
 from zoo.train import train as run_training
+
+LEAST_LOG_SCALE = -7.0  # of scaled data: keeps a scale that training drives to zero finite
 
 
 class GaussianEncoder(nn.Module):
@@ -63,6 +64,7 @@ class VAE(nn.Module):
         width: int | None = None,
         learning_rate: float | None = None,
         warm_up: float | None = None,
+        initial_log_scale: float = -3.0,
         ema_decay: float = 0.999,
     ) -> None:
         super().__init__()
@@ -79,7 +81,7 @@ class VAE(nn.Module):
         maps = 2 if spec.is_image else 1
         self.decoder = synthesiser(spec, self.latents, width, nn.SiLU, maps)
         if not spec.is_image:
-            self.log_scale = nn.Parameter(torch.zeros(spec.shape))
+            self.log_scale = nn.Parameter(torch.full(spec.shape, initial_log_scale))
 
     def prior(self) -> Independent:
         return standard_normal(self.latents, self.scaling.scale)
@@ -90,18 +92,18 @@ class VAE(nn.Module):
     def decode(self, z: Tensor) -> Distribution:
         """p(x given z) for z [..., latents], with event shape `spec.shape`."""
         output = self.decoder(z.reshape(-1, self.latents)).float()
-        output = output.reshape(*z.shape[:-1], *output.shape[1:])
         if self.spec.levels is None:
-            log_scale = self.log_scale.clamp(min=LEAST_LOG_SCALE)
-            loc, scale = self.scaling.inverse(output), self.scaling.scale * log_scale.exp()
-            points = Normal(loc, scale.expand_as(loc), validate_args=False)
-            return Independent(points, len(self.spec.shape))
-        loc, log_scale = output.chunk(2, dim=-3)
+            loc, log_scale = output, self.log_scale.expand_as(output)
+        else:
+            loc, log_scale = output.chunk(2, dim=1)
+        loc = self.scaling.inverse(loc).reshape(*z.shape[:-1], *self.spec.shape)
         log_scale = log_scale.clamp(min=LEAST_LOG_SCALE) + self.scaling.scale.log()
-        pixels = DiscretisedLogistic(
-            self.scaling.inverse(loc), log_scale, self.spec.levels, validate_args=False
-        )
-        return Independent(pixels, 3)
+        log_scale = log_scale.reshape(loc.shape)
+        if self.spec.levels is None:
+            noise: Distribution = Normal(loc, log_scale.exp(), validate_args=False)
+        else:
+            noise = DiscretisedLogistic(loc, log_scale, self.spec.levels, validate_args=False)
+        return Independent(noise, len(self.spec.shape))
 
     def sample(self, n: int) -> Tensor:
         """Draws [n, *shape], the observation noise included."""
@@ -114,7 +116,7 @@ class VAE(nn.Module):
         return reconstruction - divergence
 
     def terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """log p(x given z) for one z ~ q(z given x), and KL(q | p): [n] nats each."""
+        """The log p(x given z) of one z ~ q(z given x), and KL(q | p): [n] nats each."""
         posterior = self.encode(x)
         reconstruction = self.decode(posterior.rsample()).log_prob(x)
         return reconstruction, kl_divergence(posterior, self.prior())
@@ -146,7 +148,7 @@ class VAE(nn.Module):
             batch_size=self.batch_size,
             log=log,
             ema_decay=self.ema_decay,
-            validate=lambda model: -model.log_prob_bound(held_out).mean().item(),
+            validate=lambda model: -cast(VAE, model).log_prob_bound(held_out).mean().item(),
         )
 
     def _kl_weight(self, scheduler: LRScheduler, steps: int) -> float:

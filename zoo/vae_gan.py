@@ -10,9 +10,9 @@ from torch.distributions import Independent, kl_divergence
 from benchmark.spec import DataSpec, Log
 from zoo.gan import GENERATOR_LOSSES, discriminator_loss
 from zoo.layers import PushForward, analyser, features, setting
-from zoo.vae import GaussianEncoder
 from zoo.train import adam, linear_decay, scaled_steps
 from zoo.train import train as run_training
+from zoo.vae import GaussianEncoder
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ def gradient_penalty(
     Args:
         critic: gives [n] scores of [n, *shape], each depending on its own example only (so no
             batch normalisation).
-        real, generated: [n, *shape], paired in their order.
+        real: [n, *shape], paired in order with
+        generated: [n, *shape].
 
     Source: Gulrajani et al. 2017, arXiv:1704.00028, eq. 3.
     """
@@ -76,11 +77,7 @@ class WGANGP(PushForward):
         )
 
     def critic_losses(self, real: Tensor, generated: Tensor) -> tuple[Tensor, Tensor]:
-        """The estimated distance, and what the critic descends on.
-
-        Args:
-            real, generated: [n, *shape], scaled.
-        """
+        """The estimated distance, and what the critic descends on, for scaled [n, *shape]."""
         distance = self.critic(real).mean() - self.critic(generated).mean()
         slope_error = gradient_penalty(self.critic, real, generated)
         return distance, self.penalty * slope_error - distance

@@ -1,5 +1,6 @@
 """What a metric is, and what it may look at."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -34,11 +35,18 @@ class Measurement:
 
     @classmethod
     def with_error(
-        cls, value: float, standard_error: float, n: int, meaning: Meaning = "estimate"
+        cls,
+        value: float,
+        standard_error: float,
+        n: int,
+        meaning: Meaning = "estimate",
+        lowest: float = -math.inf,
+        highest: float = math.inf,
     ) -> "Measurement":
-        """A value with the normal interval of its standard error."""
+        """A value with the normal interval of its standard error, cut to the metric's range."""
         reach = 1.96 * standard_error
-        return cls(value, n, standard_error, value - reach, value + reach, meaning)
+        low, high = max(value - reach, lowest), min(value + reach, highest)
+        return cls(value, n, standard_error, low, high, meaning)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,10 @@ def write_report(
     sections = []
     for dataset, its_cells in datasets_of(cells, datasets).items():
         tables = build_tables(dataset, its_cells, models)
-        drawn = [samples_figure(dataset, its_cells, models), curves_figure(its_cells, models)]
+        drawn = [
+            samples_figure(dataset, its_cells, models),
+            curves_figure(dataset, its_cells, models),
+        ]
         figures = [figure for figure in drawn if figure is not None]
         sections.append(Section(dataset, its_cells, tables, figures))
         for table in (table for table in tables if table.columns):

@@ -1,12 +1,14 @@
 """How training went: one panel for each loss of each trained model."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from benchmark.report.contents import models_of
 from benchmark.report.figures import Drawing
@@ -19,9 +21,7 @@ PANEL_INCHES = (2.3, 1.45)
 Curve = Mapping[str, Sequence[float]]
 
 
-def curves_figure(
-    dataset: str, cells: Sequence[Cell], models: Sequence[str]
-) -> Drawing | None:
+def curves_figure(dataset: str, cells: Sequence[Cell], models: Sequence[str]) -> Drawing | None:
     """The stored losses, a row for each model, a panel for each loss, a line for each seed.
 
     None where no cell holds a curve.
@@ -38,14 +38,15 @@ def curves_figure(
     size = (PANEL_INCHES[0] * max(columns, 2), PANEL_INCHES[1] * len(curves) + 0.3)
     figure = Figure(figsize=size, layout="constrained", facecolor="white")
     panels = figure.subplots(len(curves), columns, squeeze=False)
-    colours = dict(zip(_seeds(curves), SEED_COLOURS * len(cells), strict=False))
+    seeds = sorted({seed for by_seed in curves.values() for seed in by_seed})
+    colours = dict(zip(seeds, cycle(SEED_COLOURS), strict=False))
     for row, (model, by_seed) in zip(panels, curves.items(), strict=True):
         for panel, loss in zip(row, losses[model], strict=False):
             _draw(panel, loss, by_seed, colours)
         row[0].set_ylabel(model, fontsize=9, fontweight="bold")
         for panel in row[len(losses[model]) :]:
             panel.set_axis_off()
-    _legend(figure, panels, colours)
+    _legend(figure, colours)
     return Drawing(
         f"curves_{dataset}.svg",
         svg(figure),
@@ -53,3 +54,46 @@ def curves_figure(
         "Training losses against step, a line for each training seed; long curves are averaged "
         f"over stretches, {MOST_POINTS} to a curve.",
     )
+
+
+def svg(figure: Figure) -> bytes:
+    """The figure's bytes, the same in every run: no date, and ids from a fixed salt."""
+    content = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "benchmark"}):
+        figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
+    return content.getvalue()
+
+
+def _draw(
+    panel: Axes, loss: str, by_seed: Mapping[int, Curve], colours: Mapping[int, str]
+) -> None:
+    for seed, curve in by_seed.items():
+        if loss in curve:
+            steps, values = averaged(curve["step"], curve[loss])
+            panel.plot(steps, values, color=colours[seed], linewidth=0.9)
+    panel.set_title(loss.replace("_", " "), fontsize=8)
+    panel.tick_params(labelsize=7, length=2)
+    panel.locator_params(nbins=4)
+    panel.grid(color="#E3E3E3", linewidth=0.6)
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def averaged(steps: Sequence[float], values: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """At most MOST_POINTS points of a curve, each the mean of a stretch of it."""
+    parts = min(MOST_POINTS, len(steps))
+    pairs = zip(np.array_split(steps, parts), np.array_split(values, parts), strict=True)
+    means = np.array([(step.mean(), value.mean()) for step, value in pairs])
+    return means[:, 0], means[:, 1]
+
+
+def _has_curve(cell: Cell) -> bool:
+    return len(cell.training.get("curve", {}).get("step", ())) > 1
+
+
+def _losses(curves: Iterable[Curve]) -> list[str]:
+    return list(dict.fromkeys(name for curve in curves for name in curve if name != "step"))
+
+
+def _legend(figure: Figure, colours: Mapping[int, str]) -> None:
+    handles = [Line2D([], [], color=colour, label=f"seed {s}") for s, colour in colours.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=6, fontsize=8, frameon=False)

@@ -39,22 +39,17 @@ def samples_figure(dataset: str, cells: Sequence[Cell], models: Sequence[str]) -
     is_image = firsts[0].levels is not None
     if real is None or not (is_image or firsts[0].shape == (2,)):
         return None
-    rows = math.ceil((len(firsts) + 1) / COLUMNS)
-    size = (COLUMNS * PANEL_INCHES, rows * (PANEL_INCHES + 0.25))
-    figure = Figure(figsize=size, dpi=DOTS_PER_INCH, layout="constrained", facecolor="white")
-    panels = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
+    figure, panels = _panels(len(firsts) + 1)
     draw = _draw_images if is_image else _draw_points
     draw(panels[0], real, real, firsts[0].levels, REAL_COLOUR)
-    panels[0].set_title("real data", fontsize=9, fontweight="bold")
-    for panel, cell in zip(panels[1:], firsts, strict=False):
+    panels[0].set_title("real data", fontsize=9, fontweight="bold", color=REAL_COLOUR)
+    for panel, cell in zip(panels[1:], firsts, strict=True):
         colour = COLOURS[group_of(cell)]
-        panel.set_title(cell.identity.model, fontsize=9, color=colour, fontweight="bold")
+        panel.set_title(cell.identity.model, fontsize=9, fontweight="bold", color=colour)
         if cell.samples is None:
             _say(panel, "failed" if cell.failure else "not sampled yet")
         else:
             draw(panel, cell.samples, real, cell.levels, colour)
-    for panel in panels[len(firsts) + 1 :]:
-        panel.set_axis_off()
     names = ", ".join(cell.identity.model for cell in firsts)
     kind = "Images" if is_image else "Points"
     return Drawing(
@@ -65,6 +60,17 @@ def samples_figure(dataset: str, cells: Sequence[Cell], models: Sequence[str]) -
     )
 
 
+def _panels(used: int) -> tuple[Figure, list[Axes]]:
+    """A figure of rows of COLUMNS panels, and those of them that will be used."""
+    rows = math.ceil(used / COLUMNS)
+    size = (COLUMNS * PANEL_INCHES, rows * (PANEL_INCHES + 0.25))
+    figure = Figure(figsize=size, dpi=DOTS_PER_INCH, layout="constrained", facecolor="white")
+    panels = list(figure.subplots(rows, COLUMNS, squeeze=False).ravel())
+    for panel in panels[used:]:
+        panel.set_axis_off()
+    return figure, panels[:used]
+
+
 def png(figure: Figure) -> bytes:
     """The figure's bytes, without the program's name and version."""
     content = io.BytesIO()
@@ -73,12 +79,13 @@ def png(figure: Figure) -> bytes:
 
 
 def _caption(is_image: bool, seeds: Sequence[int]) -> str:
+    key = "Blue: models; orange: baselines; green: ceilings and floors."
     seed = f"seed {', '.join(map(str, seeds))}"
     if is_image:
-        return f"Samples, not selected, {seed}; first panel: real data."
+        return f"Samples, not selected, {seed}. {key}"
     return (
-        f"Samples, {seed}, over real data in grey, all on the same axes; the share of points that "
-        "fell outside is in the corner."
+        f"Samples, {seed}, over real data in grey, all on the same axes; in the corner, the share "
+        f"that fell outside. {key}"
     )
 
 
@@ -86,25 +93,60 @@ def _draw_images(
     panel: Axes, images: np.ndarray, real: np.ndarray, levels: int | None, colour: str
 ) -> None:
     assert levels is not None
-    canvas = _tiled(images[: GRID_SIDE**2]) / (levels - 1)
-    panel.imshow(canvas, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    white = levels - 1
+    panel.imshow(
+        _tiled(images, white) / white, cmap="gray", vmin=0, vmax=1, interpolation="nearest"
+    )
     _frame(panel, colour)
 
 
-def _tiled(images: np.ndarray) -> np.ndarray:
-    """A square of images with a white pixel's... gap, [h, w] if grey and [h, w, 3] if RGB."""
-    raise NotImplementedError
+def _tiled(images: np.ndarray, white: int) -> np.ndarray:
+    """A square of images [n, c, h, w] with white gaps, [height, width] if grey, else with RGB."""
+    _, channels, height, width = images.shape
+    gap = max(1, height // 12)
+    step_down, step_right = height + gap, width + gap
+    canvas = np.full((GRID_SIDE * step_down - gap, GRID_SIDE * step_right - gap, channels), white)
+    for index, image in enumerate(images[: GRID_SIDE**2]):
+        top, left = index // GRID_SIDE * step_down, index % GRID_SIDE * step_right
+        canvas[top : top + height, left : left + width] = image.transpose(1, 2, 0)
+    return canvas if channels == 3 else canvas[..., 0]
 
 
 def _draw_points(
     panel: Axes, points: np.ndarray, real: np.ndarray, levels: int | None, colour: str
 ) -> None:
-    raise NotImplementedError
+    low, high = real.min(axis=0), real.max(axis=0)
+    margin = 0.25 * (high - low).max()
+    low, high = low - margin, high + margin
+    points = points[:MOST_POINTS]
+    if points is not real:
+        panel.scatter(
+            real[:MOST_POINTS, 0], real[:MOST_POINTS, 1], s=9, color="#CFCFCF", linewidths=0
+        )
+    panel.scatter(points[:, 0], points[:, 1], s=2, color=colour, linewidths=0, alpha=0.7)
+    panel.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
+    outside = ((points < low) | (points > high)).any(axis=1).mean()
+    if outside >= 0.005:
+        _write(panel, f"{outside:.0%} outside", (0.97, 0.03), "right", "bottom")
+    _frame(panel, colour)
 
 
 def _say(panel: Axes, text: str) -> None:
-    raise NotImplementedError
+    _write(panel, text, (0.5, 0.5), "center", "center")
+    panel.set_box_aspect(1)
+    _frame(panel, "#888888")
+
+
+def _write(
+    panel: Axes, text: str, where: tuple[float, float], horizontal: str, vertical: str
+) -> None:
+    box = {"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 1.5}
+    panel.text(
+        *where, text, transform=panel.transAxes, fontsize=8, ha=horizontal, va=vertical, bbox=box
+    )
 
 
 def _frame(panel: Axes, colour: str) -> None:
-    raise NotImplementedError
+    panel.set(xticks=[], yticks=[])
+    for side in panel.spines.values():
+        side.set(color=colour, linewidth=1.0)

@@ -42,7 +42,8 @@ def csv_table(table: Table) -> str:
     """The same rows with bare numbers; why any are missing stands in the last column."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    fields = ("", "_spread", "_meaning", "_seeds", "_best")
+    several = any(e.seeds > 1 for _, rows in table.groups for row in rows for e in row.entries)
+    fields = ("", "_sd" if several else "_se", "_meaning", "_seeds", "_best")
     heads = [f"{column.identifier}{field}" for column in table.columns for field in fields]
     writer.writerow(["group", "model", "role", *heads, "notes"])
     for group, rows in table.groups:
@@ -59,7 +60,7 @@ def latex_table(table: Table) -> str:
     lines = [
         "% needs \\usepackage{booktabs}",
         r"\begin{table}",
-        r"\centering\footnotesize",
+        r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
         rf"\caption{{{_latex(table.caption)}}}",
         rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
         r"\toprule",

@@ -4,22 +4,25 @@ import math
 
 SIGNIFICANT = 5  # digits of a value that has fewer decimals than its metric asks for
 HUGE = 1e7
+MINUS = "−"
 
 
 def written(value: float, decimals: int) -> str:
     """A number with `decimals` decimals, fewer for large ones: 1.25, 14,321, 3.1e+08."""
     places = decimals_for(value, decimals)
     if abs(value) >= HUGE:
-        return f"{value:.1e}"
+        return f"{value:.1e}".replace("-", MINUS)
     rounded = round(value, places) + 0.0  # turns -0.0 into 0.0
-    return f"{rounded:,.{places}f}"
+    return f"{rounded:,.{places}f}".replace("-", MINUS)
 
 
 def written_with_spread(value: float, spread: float | None, decimals: int) -> str:
     """`value ± spread`, both with the decimals of the value."""
     places = decimals_for(value, decimals)
     head = written(value, places)
-    return head if spread is None else f"{head} ± {written(spread, places)}"
+    if spread is None or (spread == 0 and decimals == 0):  # a count that no seed moves
+        return head
+    return f"{head} ± {written(spread, places)}"
 
 
 def decimals_for(value: float, decimals: int) -> int:

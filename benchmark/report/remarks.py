@@ -8,6 +8,8 @@ from benchmark.report.contents import current, one_line, reason_of
 from benchmark.report.layout import KINDS, Column, Row
 from benchmark.store import Cell
 
+_BOUND_MARKS = {"upper bound": "≤ an upper bound", "lower bound": "≥ a lower bound"}
+
 
 def caption(kind: Kind, dataset: str, rows: Sequence[Row], seeds: Sequence[int]) -> str:
     """What the table shows, what ± is, what bold is, and what ≤ and ≥ are."""
@@ -18,12 +20,11 @@ def caption(kind: Kind, dataset: str, rows: Sequence[Row], seeds: Sequence[int])
             "Bold: the best of models and baselines, and whatever is within error of it."
         )
     meanings = {entry.meaning for entry in entries}
-    if bounds := [
-        text
-        for meaning, text in (("upper bound", "≤ an upper bound"), ("lower bound", "≥ a lower bound"))
-        if meaning in meanings
-    ]:
-        sentences.append(f"{' and '.join(bounds)}; bounds and exact values are ranked apart.")
+    if marks := [mark for meaning, mark in _BOUND_MARKS.items() if meaning in meanings]:
+        first, *others = marks
+        sign, bound = first.split(" ", 1)
+        listed = ", ".join([f"{sign} marks {bound}", *others])
+        sentences.append(f"{listed}; bounds and exact values are ranked apart.")
     return " ".join(sentences)
 
 

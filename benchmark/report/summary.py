@@ -48,9 +48,7 @@ def summarise(answers: Mapping[int, Result | str]) -> Entry:
     if len(answers) == 1:
         spread = errors[0] if errors else None
     meaning = _meaning(results)
-    return Entry(
-        fmean(values), spread, error, meaning, len(values), len(answers), reasons
-    )
+    return Entry(fmean(values), spread, error, meaning, len(values), len(answers), reasons)
 
 
 def evaluation_error(result: Result) -> float | None:
@@ -74,7 +72,9 @@ def mark_best(column: Sequence[Entry], better: Better | None) -> list[Entry]:
             continue
         leader = (min if better == "lower" else max)(rivals, key=_mean_of)
         marked = [
-            replace(entry, best=True) if entry.meaning == meaning and _ties(entry, leader) else entry
+            replace(entry, best=True)
+            if entry.meaning == meaning and _ties(entry, leader)
+            else entry
             for entry in marked
         ]
     return marked
@@ -98,8 +98,8 @@ def _meaning(results: Sequence[Result]) -> Meaning:
 
 def _reasons(missing: Mapping[int, str], results: Sequence[Result]) -> tuple[str, ...]:
     reasons = list(dict.fromkeys(missing.values()))
-    if len(reasons) == 1 and not results:
-        return (reasons[0],)
+    if not results:
+        return tuple(reasons)
     seeds = {why: [s for s, other in missing.items() if other == why] for why in reasons}
     return tuple(f"{_seeds(seeds[why])}: {why}" for why in reasons)
 

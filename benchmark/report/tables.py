@@ -8,8 +8,15 @@ from typing import Any
 from benchmark.metrics import METRICS
 from benchmark.metrics.base import Metric
 from benchmark.metrics.base import Table as Kind
-from benchmark.report.contents import GROUPS, Group, answer, current, group_of, models_of
-from benchmark.report.contents import settings_key
+from benchmark.report.contents import (
+    GROUPS,
+    Group,
+    answer,
+    current,
+    group_of,
+    models_of,
+    settings_key,
+)
 from benchmark.report.layout import KINDS, Column, Row, Table
 from benchmark.report.numbers import count
 from benchmark.report.remarks import absent_models, caption, dropped_metrics, units
@@ -99,8 +106,9 @@ def _details(metric: Metric, settings: Mapping[str, Any]) -> tuple[str, ...]:
         details.append(str(settings["network"]))
     if settings.get("reference", "test") != "test":
         details.append(f"against {settings['reference']}")
-    if "samples" in settings:
-        details.append(f"n = {count(settings['samples'])}")
+    size = settings.get("samples", settings.get("examples"))
+    if size is not None:
+        details.append(f"n = {count(size)}")
     return tuple(details)
 
 
@@ -117,7 +125,7 @@ def _letters(entries: Mapping[str, Sequence[Entry]]) -> dict[str, str]:
 
 
 def _row(cell: Cell, entries: tuple[Entry, ...], letters: Mapping[str, str]) -> Row:
-    marks = tuple(tuple(letters[why] for why in entry.reasons) for entry in entries)
+    marks = tuple(tuple(sorted(letters[why] for why in entry.reasons)) for entry in entries)
     return Row(cell.identity.model, cell.role, entries, marks)
 
 

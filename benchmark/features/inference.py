@@ -1,0 +1,55 @@
+"""Runs a frozen network over many images, the same way whatever the caller has set."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from benchmark.metrics.base import Features
+
+Forward = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+def features_in_batches(
+    forward: Forward, images: Tensor, *, device: torch.device, batch_size: int
+) -> Features:
+    """Applies `forward` to every image.
+
+    Args:
+        forward: gives features [b, d] and logits [b, k] for images [b, C, H, W] on `device`.
+        images: [n, C, H, W], uint8, on any device; n may be zero.
+        batch_size: images that go through the network at once.
+
+    Returns:
+        [n, d] features and [n, k] logits, float32 on the CPU.
+    """
+    batches = []
+    with torch.inference_mode(), full_precision(), torch.autocast(device.type, enabled=False):
+        for batch in images.split(batch_size):
+            features, logits = forward(batch.to(device))
+            batches.append((features.float().cpu(), logits.float().cpu()))
+    features, logits = (torch.cat(parts).clone() for parts in zip(*batches, strict=True))
+    return Features(features, logits)
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """No TF32 and no search for the fastest convolution inside the block.
+
+    Uses the setting by backend, which can be read and restored after any other way of asking for
+    TF32; the older `allow_tf32` raises where the newer way was used.
+    """
+    backends = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
+    precisions = [backend.fp32_precision for backend in backends]
+    cudnn = torch.backends.cudnn
+    searched, deterministic = cudnn.benchmark, cudnn.deterministic
+    try:
+        for backend in backends:
+            backend.fp32_precision = "ieee"
+        cudnn.benchmark, cudnn.deterministic = False, True
+        yield
+    finally:
+        for backend, precision in zip(backends, precisions, strict=True):
+            backend.fp32_precision = precision
+        cudnn.benchmark, cudnn.deterministic = searched, deterministic

@@ -1,0 +1,79 @@
+"""Standard errors of sample metrics, from recomputing them on random halves of the samples.
+
+Let a set hold n examples and a half hold m of them, drawn without replacement. For a mean, the
+variance over halves is s² / m · (n - m) / n; with m = n / 2 this is s² / n, the squared standard
+error of the mean of the *whole* set. So the spread over halves needs no rescaling: this is the
+delete-d jackknife at d = n / 2, whose factor (n - d) / d is one. It is consistent for any
+statistic that is linear to first order, and also for many that are not smooth (quantiles, nearest
+neighbours), where deleting one example at a time fails. Examples are never repeated, as a
+bootstrap's are: repeats are what spoils nearest-neighbour and pairwise statistics.
+
+Where the first-order term vanishes (an MMD between equal distributions) the spread over halves is
+too large, by √3 for a second-order statistic: the error bar is then cautious.
+
+Source: Shao and Wu 1989, "A general theory for jackknife variance estimation", Annals of
+Statistics 17(3), eq. 2.4 and theorem 1.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+REPEATS = 30  # the relative error of an error bar is then 1 / sqrt(2 · 29) = 13 %
+
+
+def half_sample_error(
+    statistic: Callable[..., float],
+    *,
+    generator: torch.Generator,
+    repeats: int = REPEATS,
+    most: int | None = None,
+    **sets: Tensor,
+) -> float:
+    """Standard error of a statistic of one or more independent sets of examples.
+
+    Args:
+        statistic: takes the sets by their names, as `statistic(real=..., generated=...)`.
+        generator: draws the halves, on the CPU.
+        repeats: how many times the statistic is computed.
+        most: examples of a subset at most, to bound the time; a share f < 1/2 of the examples
+            gives a spread too large by sqrt((1 - f) / f), which is divided out.
+        sets: [n, ...] examples by name, n >= 4.
+
+    Returns:
+        The standard error of `statistic` on the whole sets, in its unit.
+    """
+    sizes = {name: len(examples) for name, examples in sets.items()}
+    share = subset_share(sizes, most)
+    values = [
+        statistic(**{name: sets[name][rows.to(sets[name].device)] for name, rows in half.items()})
+        for half in draw_subsets(sizes, share=share, generator=generator, repeats=repeats)
+    ]
+    return error_from_subsets(values, share)
+
+
+def subset_share(sizes: Mapping[str, int], most: int | None = None) -> float:
+    """A half, or less where half of the largest set is more than `most`."""
+    return 0.5 if most is None else min(0.5, most / max(sizes.values()))
+
+
+def draw_subsets(
+    sizes: Mapping[str, int], *, share: float, generator: torch.Generator, repeats: int
+) -> Iterator[dict[str, Tensor]]:
+    """Yields, `repeats` times, the row numbers of a random share of each set."""
+    few = {name: size for name, size in sizes.items() if int(share * size) < 2}
+    if few:
+        raise ValueError(f"an error bar needs at least 4 examples, got {few}")
+    for _ in range(repeats):
+        yield {
+            name: torch.randperm(size, generator=generator)[: int(share * size)]
+            for name, size in sizes.items()
+        }
+
+
+def error_from_subsets(values: Sequence[float], share: float) -> float:
+    """Standard error of the whole from the values on subsets of that share of the examples."""
+    spread = torch.tensor(values, dtype=torch.float64).std().item()
+    return spread * math.sqrt(share / (1 - share))

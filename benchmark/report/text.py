@@ -1,0 +1,174 @@
+"""Tables for a terminal of 80 columns, in plain text: a star stands for bold."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from textwrap import wrap
+
+from benchmark.metrics.base import Table as Kind
+from benchmark.report.contents import datasets_of
+from benchmark.report.layout import DASH, KINDS, Column, Table
+from benchmark.report.summary import Entry
+from benchmark.report.tables import build_table
+from benchmark.store import Cell
+
+WIDTH = 80
+KEY_METRICS_OF_IMAGES = ("bits_per_dim", "fid", "precision", "recall")
+KEY_METRICS_OF_POINTS = ("nll", "wasserstein", "modes", "high_quality")
+MOST_NAME = 20  # characters of a model's name
+_GAP = "  "
+
+
+def summary_table(
+    cells: Sequence[Cell],
+    models: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+    *,
+    width: int = WIDTH,
+) -> str:
+    """The key columns of every data set, as far as they are measured.
+
+    Args:
+        cells: of one protocol.
+        models: the order of rows.
+        datasets: the order of data sets.
+        width: characters a line; columns that do not fit continue below.
+
+    Returns:
+        Lines without a newline at the end; empty if there are no cells.
+    """
+    parts = []
+    for dataset, its_cells in datasets_of(cells, datasets).items():
+        is_image = its_cells[0].levels is not None
+        keys = KEY_METRICS_OF_IMAGES if is_image else KEY_METRICS_OF_POINTS
+        tables = [build_table(kind, dataset, its_cells, models) for kind in KINDS]
+        heading = f"{dataset}: {_spread(its_cells)}"
+        parts.append("\n".join([heading, *_lines(tables, width, only=keys)]))
+    if parts:
+        parts.append(f"* best, or within error of it   {DASH} no value: the report says why")
+    return "\n\n".join(parts)
+
+
+def dataset_tables(
+    dataset: str,
+    cells: Sequence[Cell],
+    models: Sequence[str] = (),
+    *,
+    kinds: Sequence[Kind] = ("samples", "modes"),
+    width: int = WIDTH,
+) -> str:
+    """Every column of some kinds of tables of one data set, with the reasons for dashes."""
+    parts = []
+    for kind in kinds:
+        table = build_table(kind, dataset, cells, models)
+        heading = f"{table.title} on {dataset}: {_spread(cells)}"
+        notes = [f"{DASH} {why}" for why in table.footnotes.values()]
+        wrapped = [line for note in (*notes, *table.remarks) for line in wrap(note, width)]
+        parts.append("\n".join([heading, *_lines([table], width), *wrapped]))
+    return "\n\n".join(parts)
+
+
+def _spread(cells: Sequence[Cell]) -> str:
+    seeds = len({cell.identity.seed for cell in cells})
+    return f"mean ± s.d. over {seeds} seeds" if seeds > 1 else "value ± standard error, one seed"
+
+
+# A part is a column in text: its head's lines, then the cells of each group.
+Part = list[list[str]]
+
+
+def _lines(tables: Sequence[Table], width: int, only: Sequence[str] | None = None) -> list[str]:
+    """The columns of several tables side by side, in blocks that fit the width."""
+    chosen = [
+        (table, position)
+        for table in tables
+        for position, column in enumerate(table.columns)
+        if only is None or column.metric.name in only
+    ]
+    if not chosen:
+        return ["no value yet"]
+    depth = max(len(table.columns[position].details) for table, position in chosen)
+    measured = _measured_seeds(tables)
+    labels = _label_part(tables[0], measured, depth)
+    parts = [_column_part(table, position, measured, depth) for table, position in chosen]
+    titles = [title for title, _ in tables[0].groups]
+    blocks = [_side_by_side([labels, *block], titles) for block in _blocks(labels, parts, width)]
+    return [line for index, block in enumerate(blocks) for line in [""] * (index > 0) + block]
+
+
+def _measured_seeds(tables: Sequence[Table]) -> dict[str, tuple[int, int]]:
+    """{model: (seeds with some value, seeds of the data set)}."""
+    counts: dict[str, tuple[int, int]] = {}
+    for row in (row for table in tables for _, rows in table.groups for row in rows):
+        for entry in row.entries:
+            most, _ = counts.get(row.model, (0, 0))
+            counts[row.model] = (max(most, entry.measured), entry.seeds)
+    return counts
+
+
+def _label_part(table: Table, measured: Mapping[str, tuple[int, int]], depth: int) -> Part:
+    """Names of models; where some lack a seed, also how many each has."""
+    names = [[row.model for row in rows] for _, rows in table.groups]
+    part = _padded([["model", *[""] * depth], *([*map(_shortened, g)] for g in names)], left=True)
+    if all(most == seeds for most, seeds in measured.values()):
+        return part
+    shares = [["{}/{}".format(*measured[name]) for name in group] for group in names]
+    counts = _padded([["seeds", *[""] * depth], *shares], left=False)
+    return [
+        [_GAP.join(pair) for pair in zip(*sections, strict=True)]
+        for sections in zip(part, counts, strict=True)
+    ]
+
+
+def _column_part(
+    table: Table, position: int, measured: Mapping[str, tuple[int, int]], depth: int
+) -> Part:
+    column = table.columns[position]
+    head = [column.name, *column.details, *[""] * (depth - len(column.details))]
+    groups = [
+        [_cell(column, row.entries[position], measured[row.model][0]) for row in rows]
+        for _, rows in table.groups
+    ]
+    return _padded([[f"{line} " for line in head], *groups], left=False)
+
+
+def _cell(column: Column, entry: Entry, measured: int) -> str:
+    """As in the other formats but tighter; the star's place is kept free where there is none."""
+    if entry.measured == measured:  # the column of seeds says it
+        entry = replace(entry, seeds=measured)
+    text = column.text(entry).replace(" ± ", "±").replace("≤ ", "≤").replace("≥ ", "≥")
+    return f"{text}*" if entry.best else f"{text} "
+
+
+def _padded(part: Part, *, left: bool) -> Part:
+    width = max(len(text) for section in part for text in section)
+    return [[text.ljust(width) if left else text.rjust(width) for text in s] for s in part]
+
+
+def _blocks(labels: Part, parts: Sequence[Part], width: int) -> list[list[Part]]:
+    room = width - len(labels[0][0])
+    blocks: list[list[Part]] = [[]]
+    used = 0
+    for part in parts:
+        needed = len(_GAP) + len(part[0][0])
+        if blocks[-1] and used + needed > room:
+            blocks.append([])
+            used = 0
+        blocks[-1].append(part)
+        used += needed
+    return blocks
+
+
+def _side_by_side(parts: Sequence[Part], titles: Sequence[str]) -> list[str]:
+    sections = [
+        [_GAP.join(cells).rstrip() for cells in zip(*section, strict=True)]
+        for section in zip(*parts, strict=True)
+    ]
+    width = sum(len(part[0][0]) for part in parts) + len(_GAP) * (len(parts) - 1)
+    lines = list(sections[0])
+    for title, section in zip(titles, sections[1:], strict=True):
+        lines += [f"─ {title} ".ljust(width, "─"), *section]
+    return lines
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= MOST_NAME else f"{name[: MOST_NAME - 1]}…"

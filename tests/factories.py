@@ -1,0 +1,197 @@
+"""Cells with made-up but plausible content, for tests of what is made from cells."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmark.metrics import METRICS
+from benchmark.metrics.base import Conditions, Metric
+from benchmark.store import Cell, Identity, Meaning, Question, Result
+
+SPACES: dict[str, tuple[tuple[int, ...], int | None]] = {
+    "ring": ((2,), None),
+    "grid": ((2,), None),
+    "digits": ((1, 8, 8), 17),
+    "colours": ((3, 32, 32), 256),
+}
+ROLES = {
+    "gan": "model",
+    "wgan_gp": "model",
+    "vae": "model",
+    "vae_gan": "model",
+    "pixelcnn_pp": "model",
+    "marginals": "baseline",
+    "ppca": "baseline",
+    "gmm": "baseline",
+    "data": "ceiling",
+    "memoriser": "ceiling",
+    "noise": "floor",
+    "collapsed": "floor",
+}
+MODELS = tuple(ROLES)
+LOSSES = {
+    "gan": ("discriminator", "generator"),
+    "wgan_gp": ("critic", "gradient_penalty", "generator"),
+    "vae": ("loss", "reconstruction", "kl"),
+    "vae_gan": ("reconstruction", "kl", "discriminator", "generator"),
+    "pixelcnn_pp": ("loss",),
+}
+EXACT = ("pixelcnn_pp", "marginals", "ppca", "gmm")
+QUALITY = {  # how many times worse than middling
+    **{"gan": 1.3, "wgan_gp": 0.9, "vae": 1.1, "vae_gan": 1.0, "pixelcnn_pp": 0.88},
+    **{"marginals": 2.5, "ppca": 1.9, "gmm": 1.2},
+    **{"data": 0.3, "memoriser": 0.28, "noise": 6.0, "collapsed": 5.0},
+}
+TYPICAL = {  # of a middling model; better and worse ones are multiples
+    **{"nll": 110.0, "bits_per_dim": 2.5, "elbo": -120.0, "iwae_50": -114.0, "iwae": -112.0},
+    **{"fid": 14.0, "inception_score": 7.0, "kid": 0.021, "precision": 0.7, "recall": 0.5},
+    **{"mmd": 0.0042, "wasserstein": 1.7, "modes": 7.0, "high_quality": 0.8, "mode_kl": 0.11},
+    **{"parameters": 154_321.0, "train_seconds": 41.0, "samples_per_second": 81_234.0},
+    **{"peak_memory": 512.0},
+}
+PROVENANCE = {
+    "commit": "0123abc",
+    "device": "cpu",
+    "versions": {"python": "3.12.3", "torch": "2.11.0", "benchmark": "0.1.0"},
+}
+
+
+def result(
+    metric: str,
+    value: float | None = None,
+    *,
+    meaning: Meaning = "estimate",
+    standard_error: float | None = None,
+    reason: str | None = None,
+    failed: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    version: int = 1,
+) -> Result:
+    """A result: measured if it has a value, else not applicable (or failed) for `reason`."""
+    question = Question(metric, version, settings or {})
+    if value is None:
+        status = "failed" if failed else "not applicable"
+        return Result(question, status, reason=reason or "there is no such thing")
+    error = standard_error
+    low, high = (None, None) if error is None else (value - 1.96 * error, value + 1.96 * error)
+    return Result(question, "measured", value, error, low, high, 400, meaning, seconds=0.25)
+
+
+def cell(
+    dataset: str = "digits",
+    model: str = "vae",
+    seed: int = 0,
+    results: Sequence[Result] = (),
+    **others: Any,
+) -> Cell:
+    """A cell of one of SPACES, with the role of its name in ROLES."""
+    shape, levels = SPACES[dataset]
+    identity = Identity(dataset, model, seed, 1.0, f"zoo.{model}:Model", {}, "0" * 16)
+    defaults = {"role": ROLES.get(model, "model"), "provenance": PROVENANCE}
+    return Cell(identity, shape=shape, levels=levels, results=tuple(results), **defaults | others)
+
+
+def full_cell(dataset: str, model: str, seed: int) -> Cell:
+    """A finished cell: samples, curve, and an answer to every metric."""
+    rng = np.random.default_rng([len(dataset), sum(model.encode()), seed])
+    quality = QUALITY.get(model, 1.0) * (1 + 0.03 * rng.standard_normal())
+    results = [_answer(metric, dataset, model, quality) for metric in METRICS]
+    return cell(
+        dataset,
+        model,
+        seed,
+        results,
+        checkpoint="f" * 64,
+        training={"seconds": 40.0, "curve": _curve(model, rng)} if model in LOSSES else {},
+        samples=_examples(dataset, rng, spread=quality),
+        real=_examples(dataset, np.random.default_rng(7), spread=0.1),
+    )
+
+
+def full_suite(
+    datasets: Sequence[str] = ("ring", "grid", "digits"),
+    models: Sequence[str] = MODELS,
+    seeds: Sequence[int] = (0, 1, 2),
+) -> list[Cell]:
+    """Every cell of a suite, one of which diverged in training."""
+    cells = [full_cell(d, m, s) for d in datasets for m in models for s in seeds]
+    broken = "loss 'generator' became nan at step 310: stopped"
+    return [
+        cell(c.identity.dataset, "gan", 1, failure=broken, real=c.real)
+        if (c.identity.model, c.identity.seed) == ("gan", 1) and c.identity.dataset == "digits"
+        else c
+        for c in cells
+    ]
+
+
+def _answer(metric: Metric, dataset: str, model: str, quality: float) -> Result:
+    is_image = SPACES[dataset][1] is not None
+    reason = _why_not(metric, is_image, model)
+    network = f"{dataset}-cnn" if is_image else None
+    samples = 400 if is_image else 2_500
+    settings = metric.settings(Conditions(samples=samples, examples=400, network=network))
+    if reason:
+        return result(metric.name, reason=reason, settings=settings)
+    meaning: Meaning = "exact" if model in EXACT else "upper bound"
+    if metric.name in ("elbo", "iwae_50", "iwae"):
+        meaning = "lower bound"
+    elif metric.table != "likelihood":
+        meaning = "estimate"
+    value = TYPICAL[metric.name] * (quality if metric.better == "lower" else 1 / quality)
+    if metric.unit == "count":
+        value = TYPICAL[metric.name]
+    if metric.unit in ("share", "modes"):
+        value = min(value, 8.0 if metric.unit == "modes" else 1.0)
+    error = None if metric.table == "cost" else abs(value) / 40
+    return result(metric.name, value, meaning=meaning, standard_error=error, settings=settings)
+
+
+def _why_not(metric: Metric, is_image: bool, model: str) -> str | None:
+    if metric.name in ("fid", "inception_score", "kid", "precision", "recall") and not is_image:
+        return "points need no network: there are none to take features from"
+    if metric.name == "bits_per_dim" and not is_image:
+        return "points are continuous: a density has no bits per dimension, see nll"
+    if metric.table == "modes" and is_image:
+        return "the data set's modes are not known"
+    if metric.name in ("nll", "bits_per_dim") and model not in (*EXACT, "vae", "vae_gan"):
+        return "the model gives samples only: it has no log_prob, bound or decoder"
+    if metric.name in ("elbo", "iwae_50", "iwae") and model not in ("vae", "vae_gan"):
+        return (
+            "log p(x) is exact, so no bound is needed: see nll"
+            if model in EXACT
+            else ("the model has no decoder density with an encoder to propose from")
+        )
+    if metric.name == "train_seconds" and model not in (*LOSSES, *EXACT):
+        return "the model has no fit"
+    return None
+
+
+def _curve(model: str, rng: np.random.Generator) -> dict[str, list[float]]:
+    steps = np.arange(10, 3_010, 10)
+    decay = np.exp(-steps / 400)
+    losses = {
+        name: (scale * (0.3 + decay) + 0.05 * rng.standard_normal(len(steps))).tolist()
+        for scale, name in enumerate(LOSSES[model], start=1)
+    }
+    return {"step": steps.tolist(), **losses}
+
+
+def _examples(dataset: str, rng: np.random.Generator, spread: float) -> np.ndarray:
+    shape, levels = SPACES[dataset]
+    if levels is None:
+        return _points(dataset, rng, spread)
+    rows, columns = np.mgrid[: shape[1], : shape[2]] / shape[1]
+    waves = np.sin(2 * math.pi * (rng.random((36, shape[0], 1, 1)) + rows * 1.3 + columns))
+    noise = 0.2 * spread * rng.standard_normal((36, *shape))
+    return ((waves + noise).clip(-1, 1) * (levels - 1) / 2 + (levels - 1) / 2).astype(np.uint8)
+
+
+def _points(dataset: str, rng: np.random.Generator, spread: float) -> np.ndarray:
+    if dataset == "ring":
+        angles = rng.integers(0, 8, 1_000) * 2 * math.pi / 8
+        means, sigma = np.stack([np.cos(angles), np.sin(angles)], axis=1), 0.01
+    else:
+        means, sigma = rng.integers(-2, 3, (1_000, 2)) * 2.0, 0.05
+    return (means + sigma * 10 * spread * rng.standard_normal((1_000, 2))).astype(np.float32)

@@ -1,0 +1,70 @@
+"""Every model of the zoo, held to what its methods claim, on spaces small enough to enumerate."""
+
+import pytest
+import torch
+
+from benchmark.conformance import check_latents, check_on_data, check_small
+from benchmark.data import load_dataset
+from benchmark.models import build
+from benchmark.spec import DataSpec
+from benchmark.suite import load_suite
+
+FACTORIES = {model.name: model.factory for model in load_suite("quick").models}
+
+
+def broken(checks):
+    return [f"{check.promise}: {check.seen}" for check in checks if check.kept is False]
+
+
+@pytest.mark.parametrize("images", [True, False], ids=["images", "points"])
+@pytest.mark.parametrize("name", FACTORIES)
+def test_probabilities_add_up_and_samples_follow_them(name, images):
+    checks = check_small(lambda spec: build(FACTORIES[name], spec, {}), images)
+    assert len(checks) == 3, checks  # it could be built
+    assert not broken(checks)
+
+
+@pytest.mark.parametrize("dataset", ["ring", "digits"])
+@pytest.mark.parametrize("name", FACTORIES)
+def test_shapes_ranges_and_seeds_are_kept_on_data(name, dataset):
+    data = load_dataset(dataset)
+    model = build(FACTORIES[name], data.spec, {})
+    checks = check_on_data(model, data.train[:300], data.validation[:50])
+    assert not broken([*checks, *check_latents(model, data.test[:4])])
+
+
+class Cheat:
+    """A density that is too large, and samples that do not follow it."""
+
+    def __init__(self, spec: DataSpec) -> None:
+        self.spec = spec
+
+    def sample(self, n):
+        if self.spec.is_image:
+            return torch.zeros(n, *self.spec.shape, dtype=torch.uint8)
+        return torch.zeros(n, *self.spec.shape)
+
+    def log_prob(self, x):
+        return torch.full((len(x),), -4.0)
+
+    log_prob_bound = log_prob
+
+
+@pytest.mark.parametrize("images", [True, False], ids=["images", "points"])
+def test_a_model_that_cheats_is_found_out(images):
+    assert len(broken(check_small(Cheat, images))) == 3
+
+
+class Careless(Cheat):
+    def sample(self, n):
+        return torch.rand(n, *self.spec.shape)
+
+    def log_prob(self, x):
+        return torch.ones(len(x), 1)
+
+
+def test_wrong_shapes_and_types_are_found_out():
+    model = Careless(DataSpec((1, 2, 2), levels=3))
+    complaints = " ".join(broken(check_on_data(model, torch.zeros(5, 1, 2, 2), torch.zeros(5, 1, 2, 2))))
+    assert "images must be integers" in complaints
+    assert "gave [5, 1] for 5 examples" in complaints

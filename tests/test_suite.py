@@ -1,0 +1,82 @@
+import pytest
+
+from benchmark.errors import UserError
+from benchmark.models import load_factory
+from benchmark.suite import load_suite, suite_names
+
+SMALL = """
+title = "Small"
+description = "for a test"
+seeds = [0]
+[[datasets]]
+name = "ring"
+samples = 100
+examples = 50
+[[models]]
+name = "noise"
+factory = "zoo.baselines:Noise"
+role = "floor"
+"""
+
+
+def written(tmp_path, text):
+    path = tmp_path / "small.toml"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_every_shipped_suite_names_factories_that_exist(name):
+    for model in load_suite(name).models:
+        assert callable(load_factory(model.factory))
+
+
+def test_a_suite_is_read_from_a_file_and_named_after_it(tmp_path):
+    suite = load_suite(written(tmp_path, SMALL))
+    assert suite.name == "small"
+    assert suite.datasets[0].samples == 100
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        (SMALL.replace("samples", "smaples"), r"datasets\.0\.s.*"),
+        (SMALL.replace('"floor"', '"flor"'), r"models\.0\.role: Input should be 'model'"),
+        (SMALL.replace("samples = 100", "samples = 1"), r"datasets\.0\.samples: .* 2"),
+        (SMALL + "\n[", "is no TOML"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named_with_its_path(tmp_path, wrong, complaint):
+    with pytest.raises(UserError, match=complaint):
+        load_suite(written(tmp_path, wrong))
+
+
+def test_a_misspelt_suite_is_answered_with_the_nearest():
+    with pytest.raises(UserError, match="no suite named 'quik'; did you mean 'quick'"):
+        load_suite("quik")
+
+
+def test_a_suite_narrows_to_what_was_asked_in_its_own_order():
+    suite = load_suite("quick").narrowed(["gan", "vae"], ["digits"], [7])
+    assert [model.name for model in suite.models] == ["vae", "gan"]
+    assert [entry.name for entry in suite.datasets] == ["digits"]
+    assert suite.seeds == (7,)
+
+
+def test_a_misspelt_model_is_answered_with_the_nearest():
+    with pytest.raises(UserError, match="no model named 'wgangp'; did you mean 'wgan_gp'"):
+        load_suite("quick").narrowed(["wgangp"], None, None)
+
+
+def test_settings_for_one_data_set_add_to_the_common_ones(tmp_path):
+    text = SMALL + '[models.settings]\na = 1\nb = 2\n[models.settings_for.ring]\nb = 3\n'
+    model = load_suite(written(tmp_path, text)).models[0]
+    assert model.settings_on("ring") == {"a": 1, "b": 3}
+    assert model.settings_on("grid") == {"a": 1, "b": 2}
+
+
+def test_a_users_model_becomes_a_row_named_after_its_class():
+    suite = load_suite("quick").with_model("my_model.py:MyModel")
+    assert suite.models[-1].name == "MyModel"
+    with pytest.raises(UserError, match="has a model named 'gan' already"):
+        suite.with_model("other.py:gan")

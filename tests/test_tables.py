@@ -1,0 +1,309 @@
+import csv
+import io
+import math
+import re
+from dataclasses import replace
+
+import pytest
+
+from benchmark.metrics import METRICS
+from benchmark.report.files import csv_table, latex_table, markdown_table
+from benchmark.report.numbers import written, written_with_spread
+from benchmark.report.summary import Entry, mark_best, summarise
+from benchmark.report.tables import build_table, build_tables
+from benchmark.report.text import dataset_tables, summary_table
+from factories import MODELS, cell, full_cell, full_suite, result
+
+
+def entry(mean, error, meaning="estimate"):
+    return Entry(mean, None, error, meaning, 1, 1)
+
+
+def fids(model, *values, **settings):
+    settings = {"samples": 400, "network": "digits-cnn", "reference": "test"} | settings
+    return [
+        cell("digits", model, seed, [result("fid", value, settings=settings, standard_error=0.1)])
+        for seed, value in enumerate(values)
+    ]
+
+
+def texts(table):
+    """{model: [entry as written]}."""
+    return {
+        row.model: [c.text(e) for c, e in zip(table.columns, row.entries, strict=True)]
+        for _, rows in table.groups
+        for row in rows
+    }
+
+
+def bold(table):
+    """The models whose value in the first column is bold."""
+    return {row.model for _, rows in table.groups for row in rows if row.entries[0].best}
+
+
+# One row's value
+
+
+def test_several_seeds_give_their_mean_and_standard_deviation():
+    values = {0: result("fid", 3.0), 1: result("fid", 4.0), 2: result("fid", 8.0)}
+    summary = summarise(values)
+    assert summary.mean == pytest.approx(5.0)
+    assert summary.spread == pytest.approx(math.sqrt((4 + 1 + 9) / 2))
+
+
+def test_the_error_of_a_mean_adds_training_and_measuring():
+    values = {
+        0: result("fid", 3.0, standard_error=0.3),
+        1: result("fid", 4.0, standard_error=0.5),
+    }
+    expected = math.sqrt(0.5 / 2 + (0.09 + 0.25) / 2)
+    assert summarise(values).error == pytest.approx(expected)
+
+
+def test_one_seed_shows_the_standard_error_of_its_measurement():
+    summary = summarise({0: result("fid", 3.0, standard_error=0.3)})
+    assert (summary.spread, summary.error) == (0.3, pytest.approx(0.3))
+
+
+def test_an_interval_stands_in_for_a_missing_standard_error():
+    lopsided = replace(result("fid", 3.0), low=2.0, high=2.0 + 2 * 1.96)
+    assert summarise({0: lopsided}).error == pytest.approx(1.0)
+
+
+def test_failed_seeds_leave_the_mean_of_the_others_and_a_reason():
+    summary = summarise({0: result("fid", 3.0), 1: "failed: loss became nan", 2: result("fid", 5)})
+    assert (summary.mean, summary.measured, summary.seeds) == (4.0, 2, 3)
+    assert summary.reasons == ("seed 1: failed: loss became nan",)
+
+
+def test_a_mean_that_holds_a_bound_is_a_bound():
+    exact, bound = result("nll", 1.0, meaning="exact"), result("nll", 2.0, meaning="upper bound")
+    assert summarise({0: exact, 1: bound}).meaning == "upper bound"
+
+
+# Which rows are best
+
+
+def test_ties_within_error_of_the_best_are_best_together():
+    # The second differs by 1.9 joint errors, the third by 2.1.
+    column = [entry(1.0, 0.3), entry(1.0 + 1.9 * 0.5, 0.4), entry(1.0 + 2.1 * 0.5, 0.4)]
+    assert [e.best for e in mark_best(column, "lower")] == [True, True, False]
+
+
+@pytest.mark.parametrize(("better", "best"), [("lower", 0), ("higher", 2), (None, None)])
+def test_the_metric_says_which_way_is_good(better, best):
+    marked = mark_best([entry(1.0, 0.01), entry(2.0, 0.01), entry(3.0, 0.01)], better)
+    assert [e.best for e in marked] == [index == best for index in range(3)]
+
+
+def test_a_bound_is_never_ranked_against_an_exact_value():
+    column = [
+        entry(2.0, 0.01, "exact"),
+        entry(1.9, 0.01, "exact"),
+        entry(1.2, 0.01, "upper bound"),
+        entry(1.5, 0.01, "upper bound"),
+    ]
+    assert [e.best for e in mark_best(column, "lower")] == [False, True, True, False]
+
+
+def test_a_value_without_a_rival_of_its_kind_is_not_bold():
+    column = [entry(2.0, 0.01, "exact"), entry(1.9, 0.01, "exact"), entry(1.0, 0.01, "upper bound")]
+    assert [e.best for e in mark_best(column, "lower")] == [False, True, False]
+
+
+def test_ceilings_and_floors_compete_with_nobody():
+    cells = [*fids("vae", 3.0), *fids("gmm", 9.0), *fids("data", 1.0), *fids("noise", 80.0)]
+    assert bold(build_table("samples", "digits", cells, MODELS)) == {"vae"}
+
+
+# Rows, columns and notes
+
+
+def test_rows_follow_the_order_given_inside_their_groups():
+    cells = [full_cell("digits", m, 0) for m in ("noise", "gmm", "vae", "data", "gan", "ppca")]
+    own = full_cell("digits", "vae", 0)
+    own = replace(own, identity=replace(own.identity, model="mine"))
+    order = ("mine", "vae", "gan", "gmm", "ppca", "noise", "data")
+    table = build_table("samples", "digits", [*cells, own], order)
+    assert [(group, [row.model for row in rows]) for group, rows in table.groups] == [
+        ("Models", ["mine", "vae", "gan"]),
+        ("Baselines", ["gmm", "ppca"]),
+        ("Ceilings and floors", ["noise", "data"]),
+    ]
+
+
+def test_the_order_in_which_cells_come_does_not_matter():
+    cells = full_suite(("digits",))
+    assert build_tables("digits", cells, MODELS) == build_tables("digits", cells[::-1], MODELS)
+
+
+def test_values_of_different_networks_never_share_a_column():
+    cells = [*fids("vae", 3.0), *fids("gan", 1.0, network="inception"), *fids("gmm", 4.0)]
+    table = build_table("samples", "digits", cells, MODELS)
+    assert [column.head for column in table.columns] == [
+        "FID ↓ (digits-cnn, n = 400)",
+        "FID ↓ (inception, n = 400)",
+    ]
+    assert texts(table)["gan"][0] == "—"
+    assert "measured with other settings" in table.footnotes.values()
+    assert bold(table) == {"vae"}
+
+
+def test_values_of_different_sample_counts_never_share_a_column():
+    cells = [*fids("vae", 3.0), *fids("gan", 1.0, samples=2_000)]
+    heads = [column.head for column in build_table("samples", "digits", cells, MODELS).columns]
+    assert heads == ["FID ↓ (digits-cnn, n = 2,000)", "FID ↓ (digits-cnn, n = 400)"]
+
+
+def test_a_metric_that_applies_to_no_model_is_a_sentence_and_no_column():
+    table = build_table("modes", "digits", full_suite(("digits",)), MODELS)
+    assert table.columns == ()
+    assert table.remarks == (
+        "No column for Modes, High quality and KL over modes: the data set's modes are not known.",
+    )
+
+
+def test_every_dash_has_a_letter_and_every_letter_a_reason():
+    for table in build_tables("digits", full_suite(("digits",)), MODELS):
+        for row in (row for _, rows in table.groups for row in rows):
+            for entry, letters in zip(row.entries, row.letters, strict=True):
+                assert letters or entry.measured == entry.seeds
+                assert set(letters) <= set(table.footnotes)
+
+
+def test_a_failed_cell_is_a_row_of_dashes_with_its_reason():
+    cells = [*fids("vae", 3.0), cell("digits", "gan", 0, failure="loss became\nnan at step 7")]
+    table = build_table("samples", "digits", cells, MODELS)
+    assert texts(table)["gan"] == ["—"]
+    assert table.footnotes == {"a": "failed: loss became nan at step 7"}
+
+
+def test_a_seed_that_was_not_run_is_said():
+    table = build_table("samples", "digits", [*fids("vae", 3, 4), *fids("gan", 5)], MODELS)
+    assert texts(table)["gan"] == ["5.00 (1 of 2)"]
+    assert table.footnotes == {"a": "seed 1: not run"}
+    assert table.remarks[-1].startswith("Not run on this data set: wgan_gp, vae_gan")
+
+
+def test_results_of_an_older_metric_version_are_not_shown():
+    old = result("fid", 0.1, settings={"samples": 400, "network": "digits-cnn"}, version=0)
+    cells = [*fids("vae", 3.0), cell("digits", "gan", 0, [old])]
+    assert texts(build_table("samples", "digits", cells, MODELS))["gan"] == ["—"]
+
+
+def test_the_caption_says_what_the_error_bar_is():
+    one, three = full_suite(("digits",), ("vae", "gan"), (0,)), full_suite(("digits",))
+    assert "standard error" in build_table("samples", "digits", one, MODELS).caption
+    assert "over 3 training seeds" in build_table("samples", "digits", three, MODELS).caption
+
+
+# Numbers
+
+
+@pytest.mark.parametrize(
+    ("value", "decimals", "expected"),
+    [
+        (1.2345, 2, "1.23"),
+        (123.456, 2, "123.46"),
+        (1234.56, 2, "1,234.6"),
+        (154_321.0, 0, "154,321"),
+        (-1234567.8, 2, "−1,234,568"),
+        (-0.00001, 3, "0.000"),
+        (3.14e8, 2, "3.1e+08"),
+        (0.0, 2, "0.00"),
+    ],
+)
+def test_numbers_have_as_many_decimals_as_mean_something(value, decimals, expected):
+    assert written(value, decimals) == expected
+
+
+def test_an_error_has_the_decimals_of_its_value():
+    assert written_with_spread(12_345.678, 3.21, 2) == "12,346 ± 3"
+    assert written_with_spread(1.5, 0.25, 3) == "1.500 ± 0.250"
+    assert written_with_spread(154_321.0, 0.0, 0) == "154,321"
+
+
+def test_bounds_carry_their_sign():
+    settings = {"examples": 400}
+    bounds = [
+        result("nll", 110.0, meaning="upper bound", standard_error=1.0, settings=settings),
+        result("elbo", -120.0, meaning="lower bound", standard_error=1.0, settings=settings),
+    ]
+    exact = [result("nll", 90.0, meaning="exact", standard_error=1.0, settings=settings)]
+    cells = [cell("digits", "vae", 0, bounds), cell("digits", "gmm", 0, exact)]
+    table = build_table("likelihood", "digits", cells, MODELS)
+    assert texts(table)["vae"] == ["≤ 110.00 ± 1.00", "≥ −120.00 ± 1.00"]
+    assert texts(table)["gmm"][0] == "90.00 ± 1.00"
+    assert "≤ marks an upper bound, ≥ a lower bound" in table.caption
+
+
+# Formats
+
+
+@pytest.mark.parametrize("kind", ["likelihood", "samples", "cost"])
+def test_markdown_columns_line_up(kind):
+    text = markdown_table(build_table(kind, "digits", full_suite(("digits",)), MODELS))
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({len(line) for line in lines}) == 1
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_a_pipe_in_a_reason_does_not_break_the_markdown():
+    cells = [*fids("vae", 3.0), cell("digits", "gan", 0, failure="p(x|z) <b> failed")]
+    text = markdown_table(build_table("samples", "digits", cells, MODELS))
+    assert r"p(x\|z) &lt;b> failed" in text
+
+
+def test_the_csv_holds_bare_numbers_and_reasons():
+    cells = [*fids("vae", 3.0, 4.0), cell("digits", "gan", 0, failure="stopped")]
+    text = csv_table(build_table("samples", "digits", cells, MODELS))
+    rows = {row["model"]: row for row in csv.DictReader(io.StringIO(text))}
+    assert (float(rows["vae"]["fid"]), rows["vae"]["fid_seeds"]) == (3.5, "2 of 2")
+    assert (rows["gan"]["fid"], rows["gan"]["notes"]) == (
+        "",
+        "fid: failed: stopped; fid: not run",
+    )
+
+
+@pytest.mark.parametrize("kind", ["likelihood", "samples", "cost"])
+def test_latex_is_balanced_and_plain(kind):
+    nasty = cell("digits", "my_model", 0, failure="50% of $x_i$ & {y} ~ #1 \\ é → 日 ^2")
+    cells = [*full_suite(("digits",)), nasty]
+    text = latex_table(build_table(kind, "digits", cells, MODELS))
+    body = re.sub(r"\\[\\%&$#_{}]", "", text.split("\n", 1)[1])
+    assert body.count("{") == body.count("}")
+    assert body.count("$") % 2 == 0
+    assert "%" not in body
+    assert "#" not in body
+    assert all(ord(character) < 256 for character in text)
+    assert re.findall(r"\\begin{(\w+)}", text) == re.findall(r"\\end{(\w+)}", text)[::-1]
+    counts = {line.count("&") for line in body.splitlines() if "&" in line}
+    assert len(counts) == 1
+
+
+# The terminal
+
+
+def test_the_terminal_table_fits_80_columns():
+    text = summary_table(full_suite(), MODELS, ("ring", "grid", "digits"))
+    assert max(map(len, text.splitlines())) <= 80
+    assert [line.split(":")[0] for line in text.splitlines() if line[-5:] == "seeds"] == [
+        "ring",
+        "grid",
+        "digits",
+    ]
+
+
+def test_the_terminal_table_of_unfinished_cells_has_dashes():
+    text = summary_table([*fids("vae", 3.0), cell("digits", "gan", 0)], MODELS)
+    assert re.search(r"^gan +0/1 +—", text, flags=re.MULTILINE)
+    assert summary_table([cell("digits", "gan", 0)]).splitlines()[1] == "no value yet"
+    assert summary_table([]) == ""
+
+
+def test_wide_terminal_tables_continue_below_and_lose_nothing():
+    text = dataset_tables("digits", full_suite(("digits",)), MODELS)
+    assert max(map(len, text.splitlines())) <= 80
+    for metric in (metric for metric in METRICS if metric.table == "samples"):
+        assert metric.label in text
+    assert "loss 'generator' became nan" in " ".join(text.split())

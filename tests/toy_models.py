@@ -1,0 +1,63 @@
+"""Small models for the tests of the program itself: quick, and faulty on purpose."""
+
+import torch
+from torch import nn
+
+from benchmark.spec import DataSpec
+
+
+class Quick(nn.Module):
+    """Learns a mean by gradient steps, so that there is a curve and something to resume."""
+
+    def __init__(self, spec: DataSpec, steps: int = 200) -> None:
+        super().__init__()
+        self.spec, self.steps = spec, steps
+        self.mean = nn.Parameter(torch.zeros(spec.dims))
+
+    def fit(self, train, validation, budget, log):
+        from zoo.train import scaled_steps, train as run
+
+        optimiser = torch.optim.Adam(self.parameters(), lr=0.05)
+
+        def update(draw):
+            loss = (draw().flatten(1).float() + torch.randn(1) - self.mean).square().mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            return {"loss": loss}
+
+        run(
+            self, update, optimisers=[optimiser], data=train, batch_size=16, log=log,
+            steps=scaled_steps(self.steps, budget), ema_decay=0.9,
+        )
+
+    def sample(self, n):
+        x = self.mean + torch.randn(n, self.spec.dims)
+        if self.spec.levels is None:
+            return x.view(n, *self.spec.shape)
+        return x.round().clamp(0, self.spec.levels - 1).to(torch.uint8).view(n, *self.spec.shape)
+
+
+class Diverges(Quick):
+    def fit(self, train, validation, budget, log):
+        raise FloatingPointError("loss became nan at step 7")
+
+
+class Dies(Quick):
+    def fit(self, train, validation, budget, log):
+        import os
+        import signal
+
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class SamplesNaN(Quick):
+    def sample(self, n):
+        return super().sample(n) * float("nan")
+
+
+class BadLikelihood(Quick):
+    def log_prob(self, x):
+        raise RuntimeError("no luck")
+
+
