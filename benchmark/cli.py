@@ -28,15 +28,17 @@ DataRoot = Annotated[
     Path | None,
     typer.Option(
         envvar="BENCHMARK_DATA",
+        metavar="DIR",
         help="Folder that holds (or is to hold) torchvision's MNIST, FashionMNIST and "
         "cifar-10-batches-py.",
     ),
 ]
-Out = Annotated[Path, typer.Option(help="Results, tables and figures go to OUT/SUITE.")]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="Results, tables and figures go to DIR/SUITE.")]
 InceptionWeights = Annotated[
     Path | None,
     typer.Option(
-        help="torch-fidelity's Inception weights, for RGB images where they can't be downloaded."
+        metavar="FILE",
+        help="torch-fidelity's Inception weights, for RGB images where they can't be downloaded.",
     ),
 ]
 
@@ -44,47 +46,62 @@ InceptionWeights = Annotated[
 @app.command("all")
 def all_command(
     suite: Annotated[
-        str, typer.Option(help="Name of a suite (see `list suites`) or path of a TOML file.")
+        str,
+        typer.Option(metavar="NAME", help="A suite (see `list suites`), or a TOML file of your own."),
     ] = "quick",
     models: Annotated[
-        str | None, typer.Option(help="Only these models of the suite, as in `vae,gan`.")
+        str | None,
+        typer.Option(metavar="NAMES", help="Only these models of the suite, as in `vae,gan`."),
     ] = None,
     datasets: Annotated[
         str | None,
-        typer.Option(help="Only these data sets, as in `ring,digits`, or a path to your own."),
+        typer.Option(
+            metavar="NAMES", help="Only these data sets, as in `ring,digits`; a path is your own."
+        ),
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option(help="Training seeds, as in `0,1,2`; the suite's own if not given.")
+        str | None,
+        typer.Option(metavar="NUMBERS", help="Training seeds, as in `0,1,2`; else the suite's own."),
     ] = None,
     model: Annotated[
         list[str] | None,
         typer.Option(
-            help="Add a model of your own, as in `my_model.py:MyModel`. May be given again."
+            metavar="FILE:CLASS", help="Add a model of your own, `my_model.py:MyModel`; repeatable."
         ),
     ] = None,
     budget: Annotated[
-        float, typer.Option(help="Fraction of every training length; 0.05 is a quick look.")
+        float,
+        typer.Option(
+            metavar="FRACTION", help="Of every training length: 0.05 is a quick look."
+        ),
     ] = 1.0,
     samples: Annotated[
         int | None,
-        typer.Option(help="Samples that each model gives to the sample metrics (suite's own)."),
+        typer.Option(
+            metavar="N", help="Samples each model gives to the sample metrics; else the suite's own."
+        ),
     ] = None,
     examples: Annotated[
         int | None,
-        typer.Option(help="Test examples that likelihoods are averaged over (suite's own)."),
+        typer.Option(
+            metavar="N", help="Test examples likelihoods are averaged over; else the suite's own."
+        ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda; auto takes a GPU.")] = "auto",
+    device: Annotated[
+        str, typer.Option(metavar="NAME", help="auto, cpu or cuda; auto takes a GPU.")
+    ] = "auto",
     precision: Annotated[
-        str, typer.Option(help="Of training: 32-true, or bf16-mixed on a GPU.")
+        str, typer.Option(metavar="NAME", help="Of training: 32-true, or bf16-mixed on a GPU.")
     ] = "32-true",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Cells that run side by side; one a core if not given.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Cells that run side by side; else one a core."),
     ] = None,
     data_root: DataRoot = None,
     inception_weights: InceptionWeights = None,
     out: Out = Path("reports"),
     runs: Annotated[
-        Path, typer.Option(help="Checkpoints and samples go to RUNS/SUITE.")
+        Path, typer.Option(metavar="DIR", help="Checkpoints and samples go to DIR/SUITE.")
     ] = Path("runs"),
 ) -> None:
     """Train the models, measure them and write the tables.
@@ -140,7 +157,7 @@ def all_command(
 
 @app.command()
 def report(
-    suite: Annotated[str, typer.Option(help="Name of the suite.")] = "quick",
+    suite: Annotated[str, typer.Option(metavar="NAME", help="Name of the suite.")] = "quick",
     out: Out = Path("reports"),
 ) -> None:
     """Write tables, figures and page again, from the stored results alone.
@@ -161,7 +178,7 @@ def list_command(
         Literal["models", "metrics", "data", "suites"] | None,
         typer.Argument(help="models, metrics, data or suites; all four if not given."),
     ] = None,
-    suite: Annotated[str, typer.Option(help="The suite whose models are listed.")] = "quick",
+    suite: Annotated[str, typer.Option(metavar="NAME", help="The suite whose models are listed.")] = "quick",
 ) -> None:
     """List the models, metrics, data sets and suites there are."""
     from benchmark.listing import print_listing
@@ -171,8 +188,8 @@ def list_command(
 
 @app.command()
 def check(
-    model: Annotated[str, typer.Argument(help="As in `my_model.py:MyModel`.")],
-    data: Annotated[str, typer.Option(help="The data set whose shape the model is built for.")] = (
+    model: Annotated[str, typer.Argument(metavar="FILE:CLASS", help="As in `my_model.py:MyModel`.")],
+    data: Annotated[str, typer.Option(metavar="NAME", help="The data set whose shape it is built for.")] = (
         "digits"
     ),
     data_root: DataRoot = None,
@@ -194,8 +211,8 @@ def check(
 
 @app.command()
 def score(
-    samples: Annotated[Path, typer.Argument(help="An .npz file or a folder of PNG files.")],
-    data: Annotated[str, typer.Option(help="The data set that the samples imitate.")],
+    samples: Annotated[Path, typer.Argument(metavar="PATH", help="An .npz file or a folder of PNG files.")],
+    data: Annotated[str, typer.Option(metavar="NAME", help="The data set that the samples imitate.")],
     data_root: DataRoot = None,
     inception_weights: InceptionWeights = None,
 ) -> None:
@@ -209,13 +226,19 @@ def score(
     score_samples(samples, data, data_root, inception_weights, Console(highlight=False))
 
 
+# Typer's own word for a wrong option, whichever click it was built with.
+(_UsageError,) = typer.BadParameter.__bases__
+
+
 def run() -> None:
     """Runs the command line; a user's mistake is one line and exit status 2."""
     try:
-        app()
+        raise SystemExit(app(standalone_mode=False))
     except UserError as error:
         _fail(str(error))
-    except KeyboardInterrupt:
+    except _UsageError as error:
+        _fail(f"{error.format_message()} See --help.")  # type: ignore[attr-defined]
+    except (KeyboardInterrupt, typer.Abort):
         _fail("stopped; what was done is kept, the same command goes on from there", 130)
     except OSError as error:
         if error.filename is None and error.errno is None:

@@ -10,7 +10,8 @@ class UserError(Exception):
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a name that is not in `known`, with the nearest one that is."""
-    known = sorted(known)
-    near = get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    folded = {candidate.casefold(): candidate for candidate in sorted(known)}
+    near = get_close_matches(name.casefold(), folded, n=1)
+    listed = ", ".join(folded.values()) or "none"
+    hint = f"did you mean {folded[near[0]]!r}?" if near else f"known: {listed}"
     return UserError(f"no {kind} named {name!r}; {hint}")

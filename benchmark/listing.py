@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from benchmark.conformance import Check
@@ -21,7 +22,9 @@ def print_listing(what: str | None, suite: str, console: Console) -> None:
         "data": _data,
         "suites": _suites,
     }
-    for name in [what] if what else tables:
+    for index, name in enumerate([what] if what else tables):
+        if index:
+            console.print()
         console.print(tables[name]())
 
 
@@ -30,7 +33,7 @@ def print_checks(model: str, checks: Sequence[Check], console: Console) -> None:
     marks = {True: "[green]kept[/]", False: "[red]BROKEN[/]", None: "[dim]--[/]"}
     table = _table(f"{model}", "", "promise", "seen")
     for check in checks:
-        table.add_row(marks[check.kept], check.promise, check.seen)
+        table.add_row(marks[check.kept], escape(check.promise), escape(check.seen))
     console.print(table)
     broken = sum(check.kept is False for check in checks)
     console.print(f"{broken} broken" if broken else "Every promise that could be checked is kept.")

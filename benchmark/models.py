@@ -30,8 +30,12 @@ def load_factory(path: str) -> Factory:
     module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
     factory = getattr(module, name, None)
     if factory is None:
-        public = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
-        raise unknown_name(f"model in {place}", name, public)
+        own = [
+            key
+            for key, value in vars(module).items()
+            if isinstance(value, type) and value.__module__ == module.__name__
+        ]
+        raise unknown_name(f"model in {place}", name, own)
     if not callable(factory):
         raise UserError(f"{path} is no class or function but {type(factory).__name__}")
     return factory

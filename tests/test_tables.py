@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from factories import MODELS, cell, full_cell, full_suite, result
 
 from benchmark.metrics import METRICS
 from benchmark.report.files import csv_table, latex_table, markdown_table
@@ -12,7 +13,6 @@ from benchmark.report.numbers import written, written_with_spread
 from benchmark.report.summary import Entry, mark_best, summarise
 from benchmark.report.tables import build_table, build_tables
 from benchmark.report.text import dataset_tables, summary_table
-from factories import MODELS, cell, full_cell, full_suite, result
 
 
 def entry(mean, error, meaning="estimate"):
@@ -107,7 +107,11 @@ def test_a_bound_is_never_ranked_against_an_exact_value():
 
 
 def test_a_value_without_a_rival_of_its_kind_is_not_bold():
-    column = [entry(2.0, 0.01, "exact"), entry(1.9, 0.01, "exact"), entry(1.0, 0.01, "upper bound")]
+    column = [
+        entry(2.0, 0.01, "exact"),
+        entry(1.9, 0.01, "exact"),
+        entry(1.0, 0.01, "upper bound"),
+    ]
     assert [e.best for e in mark_best(column, "lower")] == [False, True, False]
 
 

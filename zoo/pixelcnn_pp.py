@@ -5,30 +5,24 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.optim import AdamW
 
 from benchmark.spec import DataSpec, Log
-from zoo.layers import Scaling, integer_dtype, mlp, setting
-from zoo.logistic_mixture import (
-    LogisticMixture,
-    mixture_from,
-    parameter_count,
-    spread_evenly,
-)
+from zoo.layers import Scaling, mlp, setting
+from zoo.logistic_mixture import LogisticMixture, mixture_from, parameter_count, spread_evenly
 from zoo.pixelcnn_layers import Cache, PixelNetwork, frame
 from zoo.train import descend, linear_decay, scaled_steps
 from zoo.train import train as run_training
 
 VALIDATION_EXAMPLES = 500
-CHUNK_NUMBERS = 2_000_000  # activations of one layer: bounds memory however many are asked for
+CHUNK_NUMBERS = 40_000_000  # scalars of one layer's output: bounds memory whatever is asked for
 
 
 class PixelCNNpp(nn.Module):
     """p(x) = prod_i p(x_i given x_1 .. x_{i-1}), over pixels in raster order or coordinates.
 
-    Images: two streams of gated residual blocks at a single scale (the paper's down-sampling is
-    left out), discretised mixtures, channels conditioned linearly. Points: one network for each
-    coordinate, continuous mixtures.
+    Images have discretised mixtures, their channels conditioned linearly; points continuous ones.
 
     Args:
         steps: of training, at budget 1.
@@ -36,10 +30,11 @@ class PixelCNNpp(nn.Module):
         blocks: gated blocks of each stream (images), hidden layers (points).
         mixtures: number of logistics in each conditional.
         dropout: inside the gated blocks.
-        weight_decay: fraction of the learning rate that each step shrinks weights by.
+        weight_decay: fraction of the learning rate by which each step shrinks the weights.
         ema_decay: of the averaged weights that are kept.
 
-    Source: Salimans et al. 2017, arXiv:1701.05517.
+    Source: Salimans et al. 2017, arXiv:1701.05517, at a single scale: the down-sampling of
+    section 2.3 and its short-cuts are left out.
     """
 
     def __init__(
@@ -63,31 +58,139 @@ class PixelCNNpp(nn.Module):
         self.learning_rate = setting(learning_rate, spec, points=3e-3, small=3e-3, large=2e-3)
         self.weight_decay = setting(weight_decay, spec, points=0.0, small=0.0, large=0.0)
         self.ema_decay = setting(ema_decay, spec, points=0.995, small=0.995, large=0.999)
-        self.mixtures = setting(mixtures, spec, points=20, small=5, large=10)
-        self.filters = setting(filters, spec, points=64, small=32, large=32)
+        filters = setting(filters, spec, points=64, small=32, large=32)
         blocks = setting(blocks, spec, points=2, small=3, large=4)
+        mixtures = setting(mixtures, spec, points=20, small=5, large=10)
         dropout = setting(dropout, spec, points=0.0, small=0.5, large=0.1)
         self.scaling = Scaling(spec)
-        self.network: PixelNetwork | CoordinateNetworks
+        self.conditionals: PixelConditionals | CoordinateConditionals
         if spec.is_image:
-            outputs = parameter_count(spec.shape[0], self.mixtures)
-            self.network = PixelNetwork(spec.shape[0], outputs, self.filters, blocks, dropout)
-            spread_evenly(self.network.output.bias, spec.shape[0], self.mixtures, reach=1.0)
+            self.conditionals = PixelConditionals(spec, filters, blocks, mixtures, dropout)
         else:
-            self.network = CoordinateNetworks(spec.dims, self.filters, blocks, self.mixtures)
+            self.conditionals = CoordinateConditionals(spec, filters, blocks, mixtures)
+        self._chunk = max(1, CHUNK_NUMBERS // (spec.dims * 2 * filters))
         self.eval()
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Exact log-mass of integer images, or log-density of points: [n] nats."""
-        return torch.cat([self._log_prob(part) for part in x.split(self._chunk())])
+        """Exact log-mass of integer images or log-density of points, [n] nats."""
+        parts = [self.conditionals.log_prob(self.scaling(part)) for part in x.split(self._chunk)]
+        volume = 0.0 if self.spec.is_image else self.scaling.scale.log().sum()
+        return torch.cat(parts) - volume
 
     def sample(self, n: int) -> Tensor:
-        """Draws [n, *shape]; a pixel costs one column of the network, not a whole image."""
-        numbers = self.spec.shape[0] + 1 if self.spec.is_image else 2 * self.spec.dims
-        positions = self.spec.shape[1:]
-        sizes = [min(self._chunk(), n - start) for start in range(0, n, self._chunk())] or [0]
+        """Draws [n, *shape]; each pixel costs one column of the network, not the whole image."""
+        sizes = [min(self._chunk, n - start) for start in range(0, n, self._chunk)] or [0]
         with torch.no_grad():
-            return torch.cat([self.sample_from(self._uniform(size)) for size in sizes])
+            return torch.cat([self._draw(size) for size in sizes])
+
+    def _draw(self, n: int) -> Tensor:
+        shape = (n, *self.conditionals.noise_shape)
+        uniform = torch.rand(shape, device=self.scaling.scale.device)
+        return self.scaling.quantised(self.scaling.inverse(self.conditionals.sample(uniform)))
 
     def fit(self, train: Tensor, validation: Tensor, budget: float, log: Log) -> None:
         steps = scaled_steps(self.steps, budget)
+        self.scaling.fit(train)
+        optimiser = AdamW(
+            self.parameters(), self.learning_rate, weight_decay=self.weight_decay, fused=True
+        )
+
+        def update(draw: Callable[[], Tensor]) -> Mapping[str, Tensor]:
+            loss = -self.log_prob(draw()).mean()
+            descend(optimiser, loss)
+            return {"loss": loss}
+
+        held_out = validation[:VALIDATION_EXAMPLES]
+        run_training(
+            self,
+            update,
+            optimisers=[optimiser],
+            schedulers=[linear_decay(optimiser, steps, start=0.5)],
+            data=train,
+            steps=steps,
+            batch_size=self.batch_size,
+            log=log,
+            ema_decay=self.ema_decay,
+            validate=lambda model: -cast(PixelCNNpp, model).log_prob(held_out).mean().item(),
+            validate_every=max(100, steps // 20),
+        )
+
+
+class PixelConditionals(nn.Module):
+    """A discretised mixture at each pixel, given the pixels before it."""
+
+    def __init__(
+        self, spec: DataSpec, filters: int, blocks: int, mixtures: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.spec, self.mixtures = spec, mixtures
+        channels = spec.shape[0]
+        self.noise_shape = (1 + channels, *spec.shape[1:])
+        outputs = parameter_count(channels, mixtures)
+        self.network = PixelNetwork(channels, outputs, filters, blocks, dropout)
+        spread_evenly(self.network.output.bias, channels, mixtures, reach=1.0)
+
+    def mixture(self, parameters: Tensor) -> LogisticMixture:
+        return mixture_from(parameters, self.spec.shape[0], self.mixtures, self.spec.levels)
+
+    def log_prob(self, scaled: Tensor) -> Tensor:
+        return self.mixture(self.network(scaled)).log_prob(scaled).sum(dim=(1, 2))
+
+    def sample(self, uniform: Tensor) -> Tensor:
+        """Turns uniform numbers [n, 1 + channels, H, W] into scaled images [n, channels, H, W].
+
+        Source: Ramachandran et al. 2017, arXiv:1704.06001 (what is cached).
+        """
+        channels, height, width = self.spec.shape
+        framed, where = frame(uniform.new_zeros(len(uniform), *self.spec.shape))
+        cache = Cache(width)
+        for row in range(height):
+            here, cache.column = where[:, :, row : row + 1], 0
+            found = self.network.look_above(framed[:, :, row : row + 1, 1:], here, cache)
+            for column in range(width):
+                cache.column, pixel = column, slice(column, column + 1)
+                parameters = self.network.look_left(
+                    framed[:, :, row + 1 : row + 2, pixel],
+                    here[..., pixel],
+                    [finding[..., pixel] for finding in found],
+                    cache,
+                )
+                drawn = self.mixture(parameters[..., 0, 0]).sample(uniform[:, :, row, column])
+                framed[:, :channels, row + 1, column + 1] = drawn
+            cache.next_row()
+        return framed[:, :channels, 1:, 1:]
+
+
+class CoordinateConditionals(nn.Module):
+    """A continuous mixture for each coordinate of a point, given the coordinates before it."""
+
+    def __init__(self, spec: DataSpec, units: int, layers: int, mixtures: int) -> None:
+        super().__init__()
+        self.mixtures = mixtures
+        self.noise_shape = (2, spec.dims)
+        outputs = parameter_count(1, mixtures)
+        self.networks = nn.ModuleList(
+            # The first has no coordinate to see; it is given a constant, as the others are.
+            mlp([1 + before, *[units] * layers, outputs], nn.SiLU)
+            for before in range(spec.dims)
+        )
+        for network in self.networks:
+            spread_evenly(network[-1].bias, 1, mixtures, reach=2.0)
+
+    def mixture(self, coordinate: int, before: Tensor) -> LogisticMixture:
+        inputs = functional.pad(before, (1, 0), value=1.0)
+        return mixture_from(self.networks[coordinate](inputs), 1, self.mixtures, None)
+
+    def log_prob(self, scaled: Tensor) -> Tensor:
+        terms = [
+            self.mixture(i, scaled[:, :i]).log_prob(scaled[:, i : i + 1])
+            for i in range(scaled.shape[1])
+        ]
+        return torch.stack(terms).sum(dim=0)
+
+    def sample(self, uniform: Tensor) -> Tensor:
+        """Turns uniform numbers [n, 2, d] into scaled points [n, d]."""
+        x = uniform[:, 0, :0]
+        for i in range(uniform.shape[2]):
+            x = torch.cat([x, self.mixture(i, x).sample(uniform[:, :, i])], dim=1)
+        return x

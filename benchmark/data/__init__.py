@@ -41,12 +41,16 @@ def load_dataset(name: str, root: Path | None = None) -> DataSet:
     Raises:
         UserError: no such set, or its files are missing or damaged.
     """
+    names = [source.name for source in DATASETS]
     for source in DATASETS:
         if source.name == name:
             return source.load(root)
     path = Path(name)
     if path.exists():
-        return load_user_images(path)
+        data = load_user_images(path)
+        if data.name in names:  # its results would take the place of the other's
+            raise UserError(f"{path} would be called {data.name!r}, as one of ours is: rename it")
+        return data
     if path.suffix == ".npz" or "/" in name:
         raise UserError(f"no data at {name}: give a folder of images or an .npz file")
-    raise unknown_name("data set", name, [source.name for source in DATASETS])
+    raise unknown_name("data set", name, names)

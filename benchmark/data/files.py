@@ -124,11 +124,12 @@ def _images_of_npz(path: Path) -> np.ndarray:
     array = _npz_array(path, ("images",))
     if array.dtype != np.uint8:
         raise UserError(f"{path}: 'images' must be uint8 with 256 levels, not {array.dtype}")
-    if array.ndim == 3:
+    is_empty = 0 in array.shape[1:]
+    if array.ndim == 3 and not is_empty:
         return array[:, None]
-    if array.ndim == 4 and array.shape[3] in CHANNELS.values():
+    if array.ndim == 4 and not is_empty and array.shape[3] in CHANNELS.values():
         return np.ascontiguousarray(array.transpose(0, 3, 1, 2))
-    if array.ndim == 4 and array.shape[1] in CHANNELS.values():
+    if array.ndim == 4 and not is_empty and array.shape[1] in CHANNELS.values():
         return array
     raise UserError(
         f"{path}: 'images' must be [n, H, W, C], [n, C, H, W] or [n, H, W] with C of 1 or 3, "

@@ -93,9 +93,10 @@ class ClassifierNetwork:
         self.name = name
         self.architecture = architecture
         self.device = torch.device(device)
-        self.classifier = Classifier(architecture)
-        self.classifier.load_state_dict(state)
-        self.classifier.to(self.device).eval().requires_grad_(False)
+        with torch.device("meta"):  # no random weights are drawn only to be replaced
+            classifier = Classifier(architecture)
+        classifier.load_state_dict(state, assign=True)
+        self.classifier = classifier.to(self.device, torch.float32).eval().requires_grad_(False)
 
     def __call__(self, images: Tensor, levels: int) -> Features:
         """Features and logits of integer images [n, C, H, W]."""

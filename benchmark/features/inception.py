@@ -1,15 +1,16 @@
-"""Inception-v3 features for RGB images: torch-fidelity's network, with its or the user's weights."""
+"""Inception-v3 features of RGB images: torch-fidelity's network, with its or the user's weights."""
 
 import functools
 import hashlib
+import http.client
 import io
 import pickle
+import sys
 import urllib.error
 import urllib.request
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-import sys
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from benchmark.store import write_atomically
 NAME = "inception-v3-compat"
 PUBLISHED_FILE = "weights-inception-2015-12-05-6726825d.pth"
 PUBLISHED_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{PUBLISHED_FILE}"
-PUBLISHED_HASH = "6726825d"  # first digits of the file's SHA-256, as its name says
+PUBLISHED_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 BATCH_SIZE = 50
 SECONDS_WITHOUT_ANSWER = 10.0
 
@@ -37,9 +38,7 @@ class WeightsFile:
     @property
     def network_name(self) -> str:
         """Name of the network with these weights: other weights, another name."""
-        if self.sha256.startswith(PUBLISHED_HASH):
-            return NAME
-        return f"{NAME}-{self.sha256[:8]}"
+        return NAME if self.sha256 == PUBLISHED_SHA256 else f"{NAME}-{self.sha256[:8]}"
 
 
 def find_weights(given: Path | None, *, download: bool) -> WeightsFile | str:
@@ -56,30 +55,25 @@ def find_weights(given: Path | None, *, download: bool) -> WeightsFile | str:
         UserError: `given` cannot be read.
     """
     if given is not None:
-        return _given_file(given)
+        try:
+            return WeightsFile(given, _sha256(given))
+        except OSError as error:
+            raise UserError(f"cannot read the Inception weights {given}: {error.strerror}") from error
     path = published_path()
-    if not path.exists() and download:
-        reason = _download(path)
-        if reason is not None:
-            return f"the Inception weights could not be downloaded ({reason})"
+    reason = _download(path) if download and not path.exists() else None
+    if reason is not None:
+        return f"the Inception weights could not be downloaded ({reason})"
     if not path.exists():
         return "the Inception weights are not on this machine"
     file = WeightsFile(path, _sha256(path))
-    if file.network_name != NAME:
-        return f"the Inception weights in {path} are damaged (wrong SHA-256): delete that file"
+    if file.sha256 != PUBLISHED_SHA256:
+        return f"the Inception weights {path} are damaged (wrong SHA-256; delete that file)"
     return file
 
 
 def published_path() -> Path:
     """Where torch-fidelity, too, keeps the file that it downloads."""
     return Path(torch.hub.get_dir()) / "checkpoints" / PUBLISHED_FILE
-
-
-def _given_file(path: Path) -> WeightsFile:
-    try:
-        return WeightsFile(path, _sha256(path))
-    except OSError as error:
-        raise UserError(f"cannot read the Inception weights {path}: {error.strerror}") from error
 
 
 def _sha256(path: Path) -> str:
@@ -89,20 +83,21 @@ def _sha256(path: Path) -> str:
 
 @functools.cache
 def _download(path: Path) -> str | None:
-    """Fetches the published file; says in a few words why it could not, once per process."""
+    """Fetches the published file, once per process; says in a few words why it could not.
+
+    torch's own download waits for an answer without a limit.
+    """
     try:
         with urllib.request.urlopen(PUBLISHED_URL, timeout=SECONDS_WITHOUT_ANSWER) as answer:
+            print("downloading the Inception weights (96 MB)", file=sys.stderr)
             content = answer.read()
+        if hashlib.sha256(content).hexdigest() != PUBLISHED_SHA256:
+            return "what came has a wrong SHA-256"
+        write_atomically(path, content)
     except urllib.error.URLError as error:
         return str(error.reason)
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         return str(error) or type(error).__name__
-    if not hashlib.sha256(content).hexdigest().startswith(PUBLISHED_HASH):
-        return "what came has a wrong SHA-256"
-    try:
-        write_atomically(path, content)
-    except OSError as error:
-        return f"cannot write {path}: {error.strerror}"
     return None
 
 
@@ -122,7 +117,7 @@ class InceptionNetwork:
     def __init__(self, file: WeightsFile, device: torch.device | str = "cpu") -> None:
         self.name = file.network_name
         self.device = torch.device(device)
-        self.extractor = _load_extractor(file).to(self.device).eval().requires_grad_(False)
+        self.extractor = _load_extractor(file).to(self.device)
 
     def __call__(self, images: Tensor, levels: int) -> Features:
         """Features [n, 2048] and logits [n, 1008] of RGB images [n, 3, H, W] with 256 levels."""
@@ -132,10 +127,7 @@ class InceptionNetwork:
                 f"got {list(images.shape)} with {levels}"
             )
         return features_in_batches(
-            lambda batch: self.extractor(batch.to(torch.uint8)),
-            images,
-            device=self.device,
-            batch_size=BATCH_SIZE,
+            self.extractor, images, device=self.device, batch_size=BATCH_SIZE
         )
 
 
@@ -144,22 +136,20 @@ def _load_extractor(file: WeightsFile) -> nn.Module:
 
     The bytes are read once: what torch-fidelity loads is what was found to hold tensors only.
     """
-    content = file.path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != file.sha256:
-        raise UserError(f"the Inception weights {file.path} have just changed: start again")
     refusal = f"{file.path} holds no Inception weights in torch-fidelity's format"
+    content = _read_checked(file)
     try:
-        state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+        torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
     except pickle.UnpicklingError as error:
         raise UserError(f"{refusal}: it is damaged, or holds more than tensors") from error
     except (RuntimeError, EOFError, ValueError, KeyError) as error:
         raise UserError(f"{refusal}: it cannot be read") from error
-    del state
 
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     try:
-        with redirect_stdout(sys.stderr):
+        # The constructor prints, and draws random weights before it loads those of the file.
+        with redirect_stdout(sys.stderr), torch.random.fork_rng(devices=[]):
             return FeatureExtractorInceptionV3(
                 NAME,
                 ["2048", "logits_unbiased"],
@@ -167,3 +157,13 @@ def _load_extractor(file: WeightsFile) -> nn.Module:
             )
     except (RuntimeError, TypeError, AttributeError) as error:
         raise UserError(f"{refusal}: tensors are missing or have other shapes") from error
+
+
+def _read_checked(file: WeightsFile) -> bytes:
+    try:
+        content = file.path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {file.path}: {error.strerror}") from error
+    if hashlib.sha256(content).hexdigest() != file.sha256:
+        raise UserError(f"{file.path} has changed since the program started: start it again")
+    return content

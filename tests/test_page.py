@@ -1,0 +1,222 @@
+"""The HTML page in a real browser: sorted, shown, readable, and alone."""
+
+import json
+import re
+import shutil
+
+import pytest
+from factories import MODELS, full_suite
+
+from benchmark.report import write_report
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+
+DATASETS = ("ring", "digits")
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+ROWS = """
+return Array.from(arguments[0].tBodies).map(body => Array.from(body.rows)
+  .filter(row => !row.classList.contains("group"))
+  .map(row => row.cells[arguments[1]].dataset.value ?? null));
+"""
+FAINT_TEXTS = """
+const channels = text => text.match(/[\\d.]+/g).map(Number);
+const luminance = text => {
+  const [r, g, b] = channels(text).map(c => c / 255)
+    .map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const backOf = node => {
+  for (; node; node = node.parentElement) {
+    const colour = getComputedStyle(node).backgroundColor;
+    if (channels(colour)[3] !== 0) return colour;
+  }
+};
+return Array.from(document.body.querySelectorAll("*")).filter(node => {
+  const text = Array.from(node.childNodes).some(c => c.nodeType === 3 && c.data.trim());
+  if (!text || ["SCRIPT", "STYLE"].includes(node.tagName)) return false;
+  const [a, b] = [getComputedStyle(node).color, backOf(node)].map(luminance);
+  return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 4.5;
+}).map(node => node.outerHTML.slice(0, 80));
+"""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    binary = shutil.which("chromium") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if not (binary and driver):
+        pytest.skip("chromium and chromedriver are not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    service = webdriver.ChromeService(executable_path=driver)
+    chromium = webdriver.Chrome(options=options, service=service)
+    yield chromium
+    chromium.quit()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    cells = full_suite(DATASETS)
+    write_report(folder, title="Suite", cells=cells, models=MODELS, datasets=DATASETS)
+    return (folder / "index.html").as_uri()
+
+
+@pytest.fixture
+def page(browser, address):
+    """The page, opened anew on a desktop in light mode."""
+    show(browser, width=1280, scheme="light")
+    for kind in ("browser", "performance"):
+        browser.get_log(kind)  # what the page before has left there
+    browser.get(address)
+    return browser
+
+
+def show(browser, width, scheme):
+    size = {"width": width, "height": 850, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+
+def tables(page):
+    return page.find_elements("css selector", "table")
+
+
+def is_sorted(values, direction):
+    numbers = [float(value) for value in values if value is not None]
+    dashes_last = all(value is None for value in values[len(numbers) :])
+    return dashes_last and numbers == sorted(numbers, reverse=direction == "descending")
+
+
+def test_every_table_is_there(page):
+    headings = [
+        e.get_attribute("aria-labelledby") for e in page.find_elements("css selector", ".scroll")
+    ]
+    assert [name for name in headings if name] == [
+        *("likelihood_ring", "sample_quality_ring", "mode_coverage_ring", "cost_ring"),
+        *("likelihood_digits", "sample_quality_digits", "cost_digits"),
+    ]
+    assert len(tables(page)) == 7
+    for table in tables(page):
+        models = [v for rows in page.execute_script(ROWS, table, 0) for v in rows]
+        assert sorted(models) == sorted(MODELS)
+
+
+def test_every_column_of_every_table_sorts_both_ways_with_dashes_last(page):
+    for table in tables(page):
+        heads = table.find_elements("css selector", "thead th")
+        for index, head in list(enumerate(heads))[1:]:
+            seen = set()
+            for _ in range(2):
+                head.find_element("css selector", "button").click()
+                direction = head.get_attribute("aria-sort")
+                seen.add(direction)
+                for rows in page.execute_script(ROWS, table, index):
+                    assert is_sorted(rows, direction), (head.text, direction)
+            assert seen == {"ascending", "descending"}
+            others = [h.get_attribute("aria-sort") for h in heads if h != head]
+            assert set(others) == {"none"}
+
+
+def test_sorting_moves_rows_and_the_first_click_puts_the_best_first(page):
+    table = page.find_element("css selector", "[aria-labelledby=sample_quality_digits] table")
+    before = page.execute_script(ROWS, table, 0)
+    fid, score = table.find_elements("css selector", "thead button")[1:3]
+    fid.click()
+    by_fid = page.execute_script(ROWS, table, 0)
+    assert by_fid != before
+    assert [sorted(rows) for rows in by_fid] == [sorted(rows) for rows in before]
+    assert table.find_elements("css selector", "th")[1].get_attribute("aria-sort") == "ascending"
+    score.click()
+    assert table.find_elements("css selector", "th")[2].get_attribute("aria-sort") == "descending"
+
+
+def test_the_keyboard_sorts_too(page):
+    button = tables(page)[1].find_elements("css selector", "thead button")[1]
+    button.send_keys("\ue007")  # Enter
+    head = tables(page)[1].find_elements("css selector", "thead th")[1]
+    assert head.get_attribute("aria-sort") in ("ascending", "descending")
+
+
+def test_names_sort_by_the_alphabet(page):
+    table = tables(page)[0]
+    table.find_element("css selector", "thead button").click()
+    assert all(rows == sorted(rows) for rows in page.execute_script(ROWS, table, 0))
+
+
+def test_every_figure_shows_and_is_described(page):
+    figures = page.find_elements("css selector", "figure img")
+    assert len(figures) == 2 * len(DATASETS)
+    for figure in figures:
+        width, height = page.execute_script(
+            "return [arguments[0].naturalWidth, arguments[0].naturalHeight]", figure
+        )
+        assert min(width, height) > 100
+        assert len(figure.get_attribute("alt")) > 20
+
+
+def test_the_console_is_silent(page):
+    tables(page)[0].find_element("css selector", "thead button").click()
+    assert page.get_log("browser") == []
+
+
+def test_no_request_leaves_the_machine(page, address):
+    messages = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
+    requests = [
+        message["params"]["request"]["url"]
+        for message in messages
+        if message["method"] == "Network.requestWillBeSent"
+    ]
+    assert address in requests
+    assert {url for url in requests if not url.startswith("data:")} == {address}
+
+
+def test_the_page_names_no_remote_address(page):
+    source = re.sub(r"data:[^\"]+", "", page.page_source)
+    assert re.findall(r"(?:src|href)=\"(?:https?:)?//[^\"]*", source) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_telephone_shows_it_without_scrolling_sideways(page, scheme):
+    show(page, width=390, scheme=scheme)
+    assert page.execute_script("return document.documentElement.scrollWidth") <= 390
+    assert page.execute_script("return window.innerWidth") == 390
+    size = page.execute_script(
+        "return parseFloat(getComputedStyle(document.querySelector('td')).fontSize)"
+    )
+    assert size >= 14
+
+
+def test_on_a_telephone_the_names_stay_while_a_table_scrolls(page):
+    show(page, width=390, scheme="light")
+    box = page.find_element("css selector", "[aria-labelledby=sample_quality_digits]")
+    page.execute_script("arguments[0].scrollLeft = 300", box)
+    left = (
+        "return arguments[0].querySelector('tbody tr:not(.group) th').getBoundingClientRect().left"
+    )
+    assert page.execute_script("return arguments[0].scrollLeft", box) == 300
+    assert 0 <= page.execute_script(left, box) < 30
+
+
+@pytest.mark.parametrize(("scheme", "dark"), [("light", False), ("dark", True)])
+def test_colours_follow_the_scheme_and_text_stands_out(page, scheme, dark):
+    show(page, width=1280, scheme=scheme)
+    colour = page.execute_script("return getComputedStyle(document.body).backgroundColor")
+    brightness = sum(map(int, re.findall(r"\d+", colour)[:3])) / 3
+    assert (brightness < 60) == dark
+    assert page.execute_script(FAINT_TEXTS) == []
+
+
+def test_every_link_inside_the_page_leads_somewhere(page):
+    links = page.find_elements("css selector", "a[href^='#']")
+    targets = {link.get_dom_attribute("href")[1:] for link in links}
+    assert len(targets) > 5
+    missing = "return arguments[0].filter(id => !document.getElementById(decodeURIComponent(id)))"
+    assert page.execute_script(missing, sorted(targets)) == []
