@@ -237,7 +237,8 @@ def run() -> None:
     except UserError as error:
         _fail(str(error))
     except _UsageError as error:
-        _fail(f"{error.format_message()} See --help.")  # type: ignore[attr-defined]
+        message = error.format_message().rstrip(".")  # type: ignore[attr-defined]
+        _fail(f"{message}; see --help" if message else "no command given, see above")
     except (KeyboardInterrupt, typer.Abort):
         _fail("stopped; what was done is kept, the same command goes on from there", 130)
     except OSError as error:

@@ -55,17 +55,19 @@ def _read(name: str, class_name: str, folder: Path, *, train: bool) -> tuple[Ten
 
 
 def _open(dataset: Any, name: str, class_name: str, folder: Path, train: bool) -> Any:
+    where = folder / ("cifar-10-batches-py" if class_name == "CIFAR10" else f"{class_name}/raw")
     try:
         return dataset(root=str(folder), train=train, download=False)
     except RuntimeError:  # torchvision's word for "not found or corrupted"
         pass
+    except (AssertionError, ValueError, EOFError) as error:  # idx files have no checksum there
+        raise UserError(f"{name}: the files in {where} are damaged: delete that folder") from error
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return dataset(root=str(folder), train=train, download=True)
     except (RuntimeError, OSError, urllib.error.URLError) as error:
-        where = "cifar-10-batches-py" if class_name == "CIFAR10" else f"{class_name}/raw"
         raise UserError(
-            f"{name}: looked for {folder / where}, found nothing whole there, and the download "
+            f"{name}: looked for {where}, found nothing whole there, and the download "
             f"failed ({_first_line(error)}); put torchvision's {class_name} files there, or say "
             "where they are with --data-root DIR or BENCHMARK_DATA=DIR"
         ) from error

@@ -63,6 +63,13 @@ NETWORKS = {
             sha256="",
             test_accuracy=0,
         ),
+        ShippedNetwork(
+            "cifar10-cnn",
+            dataset="cifar10",
+            architecture=Architecture((3, 32, 32), channels=(24, 48, 96), features=128),
+            sha256="",
+            test_accuracy=0,
+        ),
     )
 }
 

@@ -134,16 +134,18 @@ class InceptionNetwork:
 def _load_extractor(file: WeightsFile) -> nn.Module:
     """Builds torch-fidelity's network, which would run any code that its weights file holds.
 
-    The bytes are read once: what torch-fidelity loads is what was found to hold tensors only.
+    So the file is read here as tensors only, and torch-fidelity is given a copy written anew.
     """
     refusal = f"{file.path} holds no Inception weights in torch-fidelity's format"
-    content = _read_checked(file)
+    content, tensors_only = _read_checked(file), io.BytesIO()
     try:
-        torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+        state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
     except pickle.UnpicklingError as error:
         raise UserError(f"{refusal}: it is damaged, or holds more than tensors") from error
     except (RuntimeError, EOFError, ValueError, KeyError) as error:
         raise UserError(f"{refusal}: it cannot be read") from error
+    torch.save(state, tensors_only)
+    tensors_only.seek(0)
 
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
@@ -153,7 +155,7 @@ def _load_extractor(file: WeightsFile) -> nn.Module:
             return FeatureExtractorInceptionV3(
                 NAME,
                 ["2048", "logits_unbiased"],
-                feature_extractor_weights_path=io.BytesIO(content),
+                feature_extractor_weights_path=tensors_only,
             )
     except (RuntimeError, TypeError, AttributeError) as error:
         raise UserError(f"{refusal}: tensors are missing or have other shapes") from error

@@ -52,6 +52,7 @@ RECIPES = {
     "digits-cnn": Recipe(epochs=120, batch_size=64, shift=1.0, turn=0.2, stretch=0.12),
     "mnist-cnn": Recipe(epochs=4, shift=2.0, turn=0.15, stretch=0.1),
     "fashion-mnist-cnn": Recipe(epochs=5, shift=1.0, flip=True),
+    "cifar10-cnn": Recipe(epochs=6, shift=2.0, flip=True),
 }
 
 
@@ -67,8 +68,7 @@ def train_classifier(
     Source: for the schedule, Smith and Topin 2018, arXiv:1708.07120.
     """
     classifier = Classifier(architecture)
-    images = scaled(train, levels)
-    batches = len(images) // recipe.batch_size
+    batches = len(train) // recipe.batch_size
     optimiser = torch.optim.AdamW(
         classifier.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
@@ -76,9 +76,9 @@ def train_classifier(
         optimiser, recipe.learning_rate, total_steps=recipe.epochs * batches
     )
     for _ in range(recipe.epochs):
-        order = torch.randperm(len(images))[: batches * recipe.batch_size]
+        order = torch.randperm(len(train))[: batches * recipe.batch_size]
         for chosen in order.split(recipe.batch_size):
-            _, logits = classifier(moved(images[chosen], recipe))
+            _, logits = classifier(moved(scaled(train[chosen], levels), recipe))
             loss = F.cross_entropy(logits, labels[chosen])
             optimiser.zero_grad()
             loss.backward()
