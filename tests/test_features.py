@@ -1,6 +1,7 @@
 import hashlib
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -152,14 +153,6 @@ def test_a_missing_file_is_reported_in_one_line(tmp_path, monkeypatch):
     assert one_line(caught.value)
 
 
-def test_a_file_with_its_checksum_that_holds_no_weights_is_refused(tmp_path):
-    path = tmp_path / "text.pt"
-    path.write_text("no weights at all")
-    with pytest.raises(UserError, match="cannot be read") as caught:
-        read_weights(path, hashlib.sha256(path.read_bytes()).hexdigest())
-    assert one_line(caught.value)
-
-
 # Which network serves
 
 
@@ -205,9 +198,10 @@ def test_full_precision_holds_inside_and_leaves_the_callers_choice_behind(ask):
         if ask == "newer way":
             matmul.fp32_precision = "tf32"
         before = matmul.fp32_precision, convolution.fp32_precision
-        with pytest.raises(RuntimeError, match="on purpose"), full_precision():
-            assert (matmul.fp32_precision, convolution.fp32_precision) == ("ieee", "ieee")
-            raise RuntimeError("on purpose")
+        with suppress(KeyError), full_precision():
+            inside = matmul.fp32_precision, convolution.fp32_precision
+            raise KeyError
+        assert inside == ("ieee", "ieee")
         assert (matmul.fp32_precision, convolution.fp32_precision) == before
     finally:
         matmul.fp32_precision = "none"
@@ -237,7 +231,7 @@ def test_a_few_epochs_learn_most_digits_and_the_file_says_so(digits, tmp_path, m
 
 def test_the_trainer_refuses_an_unknown_network_in_one_line(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train", "digit-cnn"])
-    with pytest.raises(SystemExit, match="error: .*did you mean 'digits-cnn'"):
+    with pytest.raises(SystemExit, match=r"error: .*did you mean 'digits-cnn'"):
         training.main()
 
 

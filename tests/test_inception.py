@@ -131,7 +131,7 @@ def test_a_file_that_holds_code_is_refused_and_the_code_does_not_run(tmp_path):
     torch.save({"fc.weight": Treacherous(marker)}, zipped)
     bare.write_bytes(pickle.dumps(Treacherous(marker)))
     assert "holds more than tensors" in refused(zipped)
-    assert "no Inception weights" in refused(bare)
+    assert "holds more than tensors" in refused(bare)
     assert not marker.exists()
 
 
@@ -174,7 +174,9 @@ def test_a_file_that_changed_after_it_was_named_is_refused(tmp_path):
 
 def test_without_network_there_is_a_reason_and_it_is_looked_for_once(monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr("urllib.request.urlopen", lambda *a, **k: asked.append(a) or refuse(*a, **k))
+    monkeypatch.setattr(
+        "urllib.request.urlopen", lambda *a, **k: asked.append(a) or refuse(*a, **k)
+    )
     for _ in range(3):
         assert "no network" in find_weights(None, download=True)
     assert len(asked) == 1

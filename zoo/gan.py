@@ -67,7 +67,7 @@ class GAN(PushForward):
         if loss not in GENERATOR_LOSSES:
             raise ValueError(f"loss must be 'non_saturating' or 'minimax', got {loss!r}")
         latents = setting(latents, spec, points=8, small=32, large=128)
-        width = setting(width, spec, points=128, small=32, large=64)
+        width = setting(width, spec, points=128, small=32, large=32)
         super().__init__(spec, latents, width)
         self.loss = loss
         self.steps = setting(steps, spec, points=8_000, small=2_500, large=20_000)

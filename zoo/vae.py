@@ -64,7 +64,7 @@ class VAE(nn.Module):
         width: int | None = None,
         learning_rate: float | None = None,
         warm_up: float | None = None,
-        initial_log_scale: float = -3.0,
+        initial_log_scale: float = -1.0,
         ema_decay: float = 0.999,
     ) -> None:
         super().__init__()
@@ -72,14 +72,14 @@ class VAE(nn.Module):
         self.latents = setting(latents, spec, points=2, small=16, large=64)
         self.steps = setting(steps, spec, points=8_000, small=3_000, large=20_000)
         self.batch_size = setting(batch_size, spec, points=256, small=64, large=128)
-        self.learning_rate = setting(learning_rate, spec, points=1e-3, small=1e-3, large=1e-3)
-        self.warm_up = setting(warm_up, spec, points=0.0, small=0.0, large=0.0)
+        self.learning_rate = setting(learning_rate, spec, points=3e-3, small=1e-3, large=1e-3)
+        self.warm_up = setting(warm_up, spec, points=0.2, small=0.0, large=0.0)
         self.ema_decay = ema_decay
-        width = setting(width, spec, points=128, small=32, large=64)
+        width = setting(width, spec, points=128, small=32, large=32)
         self.scaling = Scaling(spec)
         self.encoder = GaussianEncoder(spec, self.latents, width)
         maps = 2 if spec.is_image else 1
-        self.decoder = synthesiser(spec, self.latents, width, nn.SiLU, maps)
+        self.decoder = synthesiser(spec, self.latents, width, nn.ReLU, maps)
         if not spec.is_image:
             self.log_scale = nn.Parameter(torch.full(spec.shape, initial_log_scale))
 

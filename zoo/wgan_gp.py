@@ -60,7 +60,7 @@ class WGANGP(PushForward):
         ema_decay: float = 0.999,
     ) -> None:
         latents = setting(latents, spec, points=8, small=32, large=128)
-        width = setting(width, spec, points=128, small=32, large=64)
+        width = setting(width, spec, points=128, small=32, large=32)
         super().__init__(spec, latents, width)
         self.critic_steps = setting(critic_steps, spec, points=3, small=3, large=5)
         if self.critic_steps < 1:

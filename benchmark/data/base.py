@@ -41,8 +41,9 @@ class DataSet:
         for split in ("train", "validation", "test"):
             values: Tensor = getattr(self, split)
             if values.dtype != dtype or tuple(values.shape[1:]) != self.spec.shape:
+                sizes = ", ".join(map(str, self.spec.shape))
                 raise ValueError(
-                    f"{self.name} {split} must be {dtype} [n, {', '.join(map(str, self.spec.shape))}], "
+                    f"{self.name} {split} must be {dtype} [n, {sizes}], "
                     f"got {values.dtype} {list(values.shape)}"
                 )
 

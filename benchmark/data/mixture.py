@@ -54,7 +54,7 @@ class Mixture:
 
 def ring() -> Mixture:
     """8 Gaussians on the unit circle, sigma 0.01 (VEEGAN, PacGAN)."""
-    angles = torch.arange(8, dtype=torch.float64) * (2 * math.pi / 8)  # the circle's end is its start
+    angles = torch.arange(8, dtype=torch.float64) * (2 * math.pi / 8)  # the end is the start
     return _uniform(torch.stack([angles.cos(), angles.sin()], dim=1), sigma=0.01)
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,7 +134,4 @@ def read_weights(path: Path, sha256: str) -> dict[str, Tensor]:
         raise UserError(f"cannot read the weights {path} ({error.strerror}): {repair}") from error
     if hashlib.sha256(content).hexdigest() != sha256:
         raise UserError(f"the weights {path} are damaged (wrong SHA-256): {repair}")
-    try:
-        return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
-    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise UserError(f"the weights {path} cannot be read: {repair}") from error
+    return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")

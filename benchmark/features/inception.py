@@ -1,13 +1,13 @@
-"""Inception-v3 features of RGB images: torch-fidelity's network, with its or the user's weights."""
+"""Inception-v3 features of RGB images: torch-fidelity's network, its weights or the user's."""
 
 import functools
 import hashlib
 import http.client
 import io
-import pickle
 import sys
 import urllib.error
 import urllib.request
+import warnings
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,9 @@ from benchmark.store import write_atomically
 
 NAME = "inception-v3-compat"
 PUBLISHED_FILE = "weights-inception-2015-12-05-6726825d.pth"
-PUBLISHED_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{PUBLISHED_FILE}"
+PUBLISHED_URL = (
+    f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{PUBLISHED_FILE}"
+)
 PUBLISHED_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 BATCH_SIZE = 50
 SECONDS_WITHOUT_ANSWER = 10.0
@@ -58,7 +60,9 @@ def find_weights(given: Path | None, *, download: bool) -> WeightsFile | str:
         try:
             return WeightsFile(given, _sha256(given))
         except OSError as error:
-            raise UserError(f"cannot read the Inception weights {given}: {error.strerror}") from error
+            raise UserError(
+                f"cannot read the Inception weights {given}: {error.strerror}"
+            ) from error
     path = published_path()
     reason = _download(path) if download and not path.exists() else None
     if reason is not None:
@@ -139,11 +143,10 @@ def _load_extractor(file: WeightsFile) -> nn.Module:
     refusal = f"{file.path} holds no Inception weights in torch-fidelity's format"
     content, tensors_only = _read_checked(file), io.BytesIO()
     try:
-        state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
-    except pickle.UnpicklingError as error:
+        with warnings.catch_warnings(action="ignore"):  # about the file's pickle protocol
+            state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    except Exception as error:  # a file that is no pickle can end in any of them
         raise UserError(f"{refusal}: it is damaged, or holds more than tensors") from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise UserError(f"{refusal}: it cannot be read") from error
     torch.save(state, tensors_only)
     tensors_only.seek(0)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ def features_in_batches(
     Args:
         forward: gives features [b, d] and logits [b, k] for images [b, C, H, W] on `device`.
         images: [n, C, H, W], uint8, on any device; n may be zero.
+        device: to compute on.
         batch_size: images that go through the network at once.
 
     Returns:
@@ -40,9 +42,9 @@ def full_precision() -> Iterator[None]:
     Uses the setting by backend, which can be read and restored after any other way of asking for
     TF32; the older `allow_tf32` raises where the newer way was used.
     """
-    backends = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
+    cudnn: Any = torch.backends.cudnn
+    backends = (torch.backends.cuda.matmul, cudnn.conv)
     precisions = [backend.fp32_precision for backend in backends]
-    cudnn = torch.backends.cudnn
     searched, deterministic = cudnn.benchmark, cudnn.deterministic
     try:
         for backend in backends:

@@ -52,7 +52,7 @@ RECIPES = {
     "digits-cnn": Recipe(epochs=120, batch_size=64, shift=1.0, turn=0.2, stretch=0.12),
     "mnist-cnn": Recipe(epochs=4, shift=2.0, turn=0.15, stretch=0.1),
     "fashion-mnist-cnn": Recipe(epochs=5, shift=1.0, flip=True),
-    "cifar10-cnn": Recipe(epochs=6, shift=2.0, flip=True),
+    "cifar10-cnn": Recipe(epochs=5, shift=2.0, flip=True),
 }
 
 
@@ -64,6 +64,9 @@ def train_classifier(
     Args:
         train: [n, C, H, W] integers below `levels`.
         labels: [n] class indices.
+        levels: of the images.
+        architecture: of the classifier.
+        recipe: how to train it.
 
     Source: for the schedule, Smith and Topin 2018, arXiv:1708.07120.
     """
@@ -139,9 +142,13 @@ def run(shipped: ShippedNetwork, data: DataSet, folder: Path) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmark.features.train", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmark.features.train", description=__doc__
+    )
     parser.add_argument("name", help=f"one of {', '.join(NETWORKS)}")
-    parser.add_argument("--data-root", type=Path, metavar="DIR", help="where torchvision's sets are")
+    parser.add_argument(
+        "--data-root", type=Path, metavar="DIR", help="where torchvision's sets are"
+    )
     parser.add_argument("--out", type=Path, default=WEIGHTS, metavar="DIR", help="for the weights")
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # sums are taken in another order by more, and the file would differ

@@ -51,8 +51,8 @@ def squared_mmd(*, real: Tensor, generated: Tensor, bandwidth: float) -> float:
     check_vectors(real=real, generated=generated)
     if not bandwidth > 0:
         raise ValueError(f"bandwidth must be positive, got {bandwidth}")
-    ones = [torch.ones(len(x), 1, dtype=torch.float64, device=x.device) for x in (real, generated)]
-    return _squared_mmd(real, generated, *ones, bandwidth).item()
+    all_r, all_g = (x.new_ones(len(x), 1, dtype=torch.float64) for x in (real, generated))
+    return _squared_mmd(real, generated, all_r, all_g, bandwidth).item()
 
 
 def median_distance(real: Tensor) -> float:

@@ -11,7 +11,7 @@ from benchmark.metrics.resampling import half_sample_error
 from benchmark.randomness import generator
 
 NEIGHBOURS = 3
-LARGEST_HALF = 1_000  # examples; the time grows with the square
+LARGEST_HALF = 500  # examples; the time grows with the square
 ROWS_AT_ONCE = 1_000
 
 
