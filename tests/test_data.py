@@ -442,7 +442,7 @@ def flipped_byte(path: Path) -> None:
         (lambda path: path.write_bytes(b""), "not an .npz file"),
         (lambda path: path.write_text("a,b\n1,2\n"), "not an .npz file"),
         (lambda path: path.write_bytes(b"PK\x03\x04 and then nonsense"), "not an .npz file"),
-        (bare_array, "not an .npz file: save it with numpy.savez"),
+        (bare_array, r"not an \.npz file: save it with numpy\.savez"),
         (flipped_byte, "damaged"),
         (lambda path: path.mkdir(), "is a folder"),
     ],

@@ -204,6 +204,14 @@ def test_failures_name_cell_metric_and_reason():
     ]
 
 
+def test_results_of_older_metric_versions_are_counted_on_the_page(tmp_path):
+    old = [result("fid", 1.0, version=0), result("no_longer_measured", 2.0)]
+    fresh = result("kid", 0.1, settings={"samples": 400})
+    files = written(tmp_path, [cell("digits", "gan", 0, [*old, fresh])])
+    assert b"2 stored results of older metric versions" in files["index.html"]
+    assert b"no_longer_measured" not in files["results.csv"]
+
+
 def test_text_from_models_is_shown_and_not_run(tmp_path):
     files = written(tmp_path, [cell("ring", "gan", 0, failure="<script>alert(1)</script>")])
     assert b"<script>alert" not in files["index.html"]

@@ -159,6 +159,15 @@ def test_values_of_different_sample_counts_never_share_a_column():
     assert heads == ["FID ↓ (digits-cnn, n = 2,000)", "FID ↓ (digits-cnn, n = 400)"]
 
 
+def test_the_order_of_settings_in_a_file_does_not_matter():
+    one, other = {"samples": 400, "network": "cnn"}, {"network": "cnn", "samples": 400}
+    cells = [
+        cell("digits", "vae", 0, [result("fid", 3.0, settings=one)]),
+        cell("digits", "gan", 0, [result("fid", 4.0, settings=other)]),
+    ]
+    assert len(build_table("samples", "digits", cells, MODELS).columns) == 1
+
+
 def test_a_metric_that_applies_to_no_model_is_a_sentence_and_no_column():
     table = build_table("modes", "digits", full_suite(("digits",)), MODELS)
     assert table.columns == ()
@@ -180,6 +189,12 @@ def test_a_failed_cell_is_a_row_of_dashes_with_its_reason():
     table = build_table("samples", "digits", cells, MODELS)
     assert texts(table)["gan"] == ["—"]
     assert table.footnotes == {"a": "failed: loss became nan at step 7"}
+
+
+def test_control_characters_in_a_reason_are_dropped():
+    cells = [*fids("vae", 3.0), cell("digits", "gan", 0, failure="\x1b[31mred\x00\tline\r\n")]
+    table = build_table("samples", "digits", cells, MODELS)
+    assert table.footnotes == {"a": "failed: [31mred line"}
 
 
 def test_a_seed_that_was_not_run_is_said():
@@ -303,6 +318,13 @@ def test_the_terminal_table_of_unfinished_cells_has_dashes():
     assert re.search(r"^gan +0/1 +—", text, flags=re.MULTILINE)
     assert summary_table([cell("digits", "gan", 0)]).splitlines()[1] == "no value yet"
     assert summary_table([]) == ""
+
+
+def test_rows_without_an_order_come_as_the_cells_do():
+    cells = [*fids("vae", 3.0), *fids("mine", 2.0), *fids("gan", 1.0)]
+    lines = summary_table(cells).splitlines()
+    rows = [line.split()[0] for line in lines if line.startswith(("vae", "mine", "gan"))]
+    assert rows == ["vae", "mine", "gan"]
 
 
 def test_wide_terminal_tables_continue_below_and_lose_nothing():

@@ -15,8 +15,9 @@ from zoo.pixelcnn_layers import Cache, PixelNetwork, frame
 from zoo.train import descend, linear_decay, scaled_steps
 from zoo.train import train as run_training
 
-VALIDATION_EXAMPLES = 500
-CHUNK_NUMBERS = 40_000_000  # scalars of one layer's output: bounds memory whatever is asked for
+VALIDATION_NUMBERS = 400_000  # coordinates: enough of them to choose by, however large the images
+CHUNK_NUMBERS = 8_000_000  # in one layer's output: bounds memory however many are asked about
+CHUNK_SAMPLES = 1_000  # images drawn at once; the caches hold a few of their rows
 
 
 class PixelCNNpp(nn.Module):
@@ -53,15 +54,15 @@ class PixelCNNpp(nn.Module):
     ) -> None:
         super().__init__()
         self.spec = spec
-        self.steps = setting(steps, spec, points=4_000, small=1_500, large=10_000)
+        self.steps = setting(steps, spec, points=4_000, small=1_000, large=10_000)
         self.batch_size = setting(batch_size, spec, points=256, small=32, large=32)
-        self.learning_rate = setting(learning_rate, spec, points=3e-3, small=3e-3, large=2e-3)
+        self.learning_rate = setting(learning_rate, spec, points=3e-3, small=6e-3, large=2e-3)
         self.weight_decay = setting(weight_decay, spec, points=0.0, small=0.0, large=0.0)
         self.ema_decay = setting(ema_decay, spec, points=0.995, small=0.995, large=0.999)
         filters = setting(filters, spec, points=64, small=32, large=32)
         blocks = setting(blocks, spec, points=2, small=3, large=4)
         mixtures = setting(mixtures, spec, points=20, small=5, large=10)
-        dropout = setting(dropout, spec, points=0.0, small=0.5, large=0.1)
+        dropout = setting(dropout, spec, points=0.0, small=0.4, large=0.1)
         self.scaling = Scaling(spec)
         self.conditionals: PixelConditionals | CoordinateConditionals
         if spec.is_image:
@@ -79,7 +80,7 @@ class PixelCNNpp(nn.Module):
 
     def sample(self, n: int) -> Tensor:
         """Draws [n, *shape]; each pixel costs one column of the network, not the whole image."""
-        sizes = [min(self._chunk, n - start) for start in range(0, n, self._chunk)] or [0]
+        sizes = [min(CHUNK_SAMPLES, n - start) for start in range(0, n, CHUNK_SAMPLES)] or [0]
         with torch.no_grad():
             return torch.cat([self._draw(size) for size in sizes])
 
@@ -100,7 +101,7 @@ class PixelCNNpp(nn.Module):
             descend(optimiser, loss)
             return {"loss": loss}
 
-        held_out = validation[:VALIDATION_EXAMPLES]
+        held_out = validation[: VALIDATION_NUMBERS // self.spec.dims]
         run_training(
             self,
             update,

@@ -6,7 +6,6 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, kl_divergence
-from torch.optim.lr_scheduler import LRScheduler
 
 from benchmark.spec import DataSpec, Log
 from zoo.layers import (
@@ -129,7 +128,8 @@ class VAE(nn.Module):
 
         def update(draw: Callable[[], Tensor]) -> Mapping[str, Tensor]:
             reconstruction, divergence = (term.mean() for term in self.terms(draw()))
-            weight = self._kl_weight(scheduler, steps)
+            # The scheduler counts the steps, and is restored when an interrupted run goes on.
+            weight = self.kl_weight(scheduler.last_epoch, steps)
             descend(optimiser, weight * divergence - reconstruction)
             return {
                 "loss": divergence - reconstruction,
@@ -151,6 +151,6 @@ class VAE(nn.Module):
             validate=lambda model: -cast(VAE, model).log_prob_bound(held_out).mean().item(),
         )
 
-    def _kl_weight(self, scheduler: LRScheduler, steps: int) -> float:
-        # The scheduler counts the steps, and is restored when an interrupted run goes on.
-        return min(1.0, (scheduler.last_epoch + 1) / max(1.0, self.warm_up * steps))
+    def kl_weight(self, done: int, steps: int) -> float:
+        """Weight of the KL term when `done` of `steps` steps are behind."""
+        return min(1.0, (done + 1) / max(1.0, self.warm_up * steps))

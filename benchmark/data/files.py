@@ -4,12 +4,12 @@ In an `.npz`, images may lie as [n, H, W, C], [n, C, H, W] or, when grey, [n, H,
 3. Where the sizes fit both of the first two, the first is meant.
 """
 
-import zipfile
-import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
+from numpy.lib.npyio import NpzFile
 from torch import Tensor
 
 from benchmark.data.base import DataSet
@@ -139,20 +139,28 @@ def _images_of_npz(path: Path) -> np.ndarray:
 
 def _npz_array(path: Path, names: tuple[str, ...]) -> np.ndarray:
     """The first array of the file that has one of the names."""
-    wanted = " or ".join(repr(name) for name in names)
+    if not path.exists():
+        raise UserError(f"{path} does not exist: give a folder of PNG files or an .npz file")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            for name in names:
-                if name in arrays.files:
-                    return arrays[name]
-            held = ", ".join(repr(name) for name in arrays.files) or "nothing"
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist: give a folder of PNG files or an .npz") from error
-    except (AttributeError, TypeError) as error:  # what a bare .npy comes to
-        raise UserError(f"{path} is not an .npz file: save it with numpy.savez") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        # A file that numpy opens itself stays open where numpy fails.
+        with path.open("rb") as file, _opened_npz(file, path) as arrays:
+            held = {name: arrays[name] for name in arrays.files if name in names}
+            others = ", ".join(repr(name) for name in arrays.files) or "nothing"
+    except UserError:
+        raise
+    except Exception as error:  # damage in an archive can end in any of them
         raise UserError(f"{path} is not an .npz file of plain arrays, or is damaged") from error
-    raise UserError(f"{path} has no array named {wanted}; it holds {held}")
+    if not held:
+        wanted = " or ".join(repr(name) for name in names)
+        raise UserError(f"{path} has no array named {wanted}; it holds {others}")
+    return next(held[name] for name in names if name in held)
+
+
+def _opened_npz(file: BinaryIO, path: Path) -> NpzFile:
+    opened = np.load(file, allow_pickle=False)
+    if not isinstance(opened, NpzFile):
+        raise UserError(f"{path} is a bare array, not an .npz file: save it with numpy.savez")
+    return opened
 
 
 def _png_folder(folder: Path) -> np.ndarray:

@@ -58,10 +58,9 @@ def _open(dataset: Any, name: str, class_name: str, folder: Path, train: bool) -
     where = folder / ("cifar-10-batches-py" if class_name == "CIFAR10" else f"{class_name}/raw")
     try:
         return dataset(root=str(folder), train=train, download=False)
-    except RuntimeError:  # torchvision's word for "not found or corrupted"
-        pass
-    except (AssertionError, ValueError, EOFError) as error:  # idx files have no checksum there
-        raise UserError(f"{name}: the files in {where} are damaged: delete that folder") from error
+    except (RuntimeError, AssertionError, ValueError) as error:
+        if "Dataset not found" not in str(error):
+            raise UserError(f"{name}: a file in {where} is damaged: delete that folder") from error
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return dataset(root=str(folder), train=train, download=True)

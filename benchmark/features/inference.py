@@ -31,7 +31,7 @@ def features_in_batches(
         for batch in images.split(batch_size):
             features, logits = forward(batch.to(device))
             batches.append((features.float().cpu(), logits.float().cpu()))
-    features, logits = (torch.cat(parts).clone() for parts in zip(*batches, strict=True))
+    features, logits = (torch.cat(parts) for parts in zip(*batches, strict=True))
     return Features(features, logits)
 
 

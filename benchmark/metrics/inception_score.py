@@ -32,8 +32,8 @@ def measure(evidence: Evidence) -> Measurement:
 def splits_for(n: int) -> int:
     """Ten from 5,000 samples on, as published; one below that.
 
-    A split's score is biased downwards by about (classes - 1) / (2 · its size) of itself, so ten
-    splits of 40 samples would answer another question than ten of 5,000.
+    A split of m samples scores too low by up to (classes - 1) / (2 m) of itself: a thousandth
+    for 5,000 samples and ten classes, but a ninth for 40.
     """
     return SPLITS if n >= SPLIT_FROM else 1
 

@@ -10,7 +10,7 @@ from benchmark.randomness import generator
 
 SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the median distance; each the double of the one before
 MOST_FOR_MEDIAN = 2_000
-ROWS_AT_ONCE = 1_000
+ROWS_AT_ONCE = 250
 
 
 def measure(evidence: Evidence) -> Measurement:

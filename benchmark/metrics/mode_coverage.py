@@ -1,8 +1,8 @@
 """How samples spread over the known modes of a mixture: modes, quality, balance.
 
 A sample is *high-quality* if it lies within three standard deviations of its nearest mode; only
-such samples count for a mode. So noise that falls between the modes captures none of them, and
-has no balance to speak of.
+such samples count for a mode, here as in the code published with PacGAN, whose measure of balance
+is taken over them too. So samples between the modes capture none of them.
 
 Source: Srivastava et al. 2017 (VEEGAN), arXiv:1705.07761, section 4.1; Lin et al. 2018 (PacGAN),
 arXiv:1712.04086, section 4.1.
@@ -49,7 +49,7 @@ class ModeCoverage:
     def divergence(self) -> float:
         """KL(high-quality samples over modes || true weights), nats.
 
-        A perfect sampler has (k - 1) / (2 n) in expectation, not 0.
+        The finite number of samples m in `counts` alone gives (k - 1) / (2 m) on average, not 0.
 
         Raises:
             NotApplicable: no sample is high-quality, so that there are no shares to compare.
@@ -95,15 +95,15 @@ def divergence_from(counts: Tensor, weights: Tensor) -> Tensor:
 def modes(evidence: Evidence) -> Measurement:
     """Modes with at least one high-quality sample.
 
-    The error is a bootstrap's: it knows of modes that nearly were not seen, and nothing of those
-    that nearly were.
+    The error is a bootstrap's: it knows of modes that were nearly missed, and nothing of those
+    that were nearly seen.
     """
     coverage = _coverage(evidence)
     missed = coverage.samples - coverage.counts.sum()
     redrawn = _bootstrap(torch.cat([coverage.counts, missed[None]]), "modes", evidence.seed)
     error = (redrawn[:, :-1] > 0).sum(dim=1).double().std().item()
     return Measurement.with_error(
-        coverage.captured,
+        float(coverage.captured),
         error,
         n=coverage.samples,
         lowest=0.0,

@@ -46,7 +46,8 @@ def wasserstein2(*, real: Tensor, generated: Tensor) -> float:
     from scipy.spatial.distance import cdist
 
     check_vectors(real=real, generated=generated)
-    costs = cdist(real.double().cpu(), generated.double().cpu(), "sqeuclidean")
+    x, y = (vectors.double().cpu().numpy() for vectors in (real, generated))
+    costs = cdist(x, y, "sqeuclidean")
     mean_cost = _assignment_cost(costs) if len(real) == len(generated) else _transport_cost(costs)
     return max(mean_cost, 0.0) ** 0.5
 

@@ -29,8 +29,8 @@ def write_report(
             longer holds are removed.
         title: what the page is called.
         cells: of one protocol: one budget and one sample count.
-        models: the order of rows; models that it does not name come last.
-        datasets: the order of data sets; sets that it does not name come last.
+        models: the order of rows; models that it does not name follow as they come in `cells`.
+        datasets: the order of data sets, in the same way.
     """
     from benchmark.report.curves import curves_figure
     from benchmark.report.figures import samples_figure

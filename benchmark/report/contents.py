@@ -20,14 +20,14 @@ def group_of(cell: Cell) -> Group:
 
 
 def ordered(names: Iterable[str], order: Sequence[str]) -> list[str]:
-    """The distinct names, first those in `order`, then the others by the alphabet."""
-    present = set(names)
+    """The distinct names, first those in `order`, then the others as they first come."""
+    present = dict.fromkeys(names)
     known = [name for name in dict.fromkeys(order) if name in present]
-    return known + sorted(present.difference(known))
+    return known + [name for name in present if name not in known]
 
 
 def datasets_of(cells: Sequence[Cell], order: Sequence[str]) -> dict[str, list[Cell]]:
-    """The cells of each data set, whatever order they came in."""
+    """The cells of each data set."""
     names = ordered((cell.identity.dataset for cell in cells), order)
     return {name: [c for c in cells if c.identity.dataset == name] for name in names}
 
@@ -78,7 +78,8 @@ def reason_of(result: Result) -> str:
 
 
 def one_line(text: str) -> str:
-    return " ".join(text.split())
+    """The text in one line, without control characters: it goes into every format."""
+    return "".join(filter(str.isprintable, " ".join(text.split())))
 
 
 def outdated(cells: Iterable[Cell]) -> int:

@@ -61,11 +61,12 @@ def samples_figure(dataset: str, cells: Sequence[Cell], models: Sequence[str]) -
 
 
 def _panels(used: int) -> tuple[Figure, list[Axes]]:
-    """A figure of rows of COLUMNS panels, and those of them that will be used."""
+    """A figure of at most COLUMNS panels a row, and those of them that will be used."""
     rows = math.ceil(used / COLUMNS)
-    size = (COLUMNS * PANEL_INCHES, rows * (PANEL_INCHES + 0.25))
+    columns = math.ceil(used / rows)
+    size = (columns * PANEL_INCHES, rows * (PANEL_INCHES + 0.25))
     figure = Figure(figsize=size, dpi=DOTS_PER_INCH, layout="constrained", facecolor="white")
-    panels = list(figure.subplots(rows, COLUMNS, squeeze=False).ravel())
+    panels = list(figure.subplots(rows, columns, squeeze=False).ravel())
     for panel in panels[used:]:
         panel.set_axis_off()
     return figure, panels[:used]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from benchmark.report.layout import DASH, Column, Row, Table
 from benchmark.report.summary import Entry
 
+WIDE = 6  # columns that fit a page's width in footnote size
 _LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
@@ -57,10 +58,11 @@ def latex_table(table: Table) -> str:
     """A `table` environment that needs booktabs and nothing else."""
     depth = max((len(column.details) for column in table.columns), default=0)
     width = len(table.columns) + 1
+    size = r"\footnotesize" if width <= WIDE else r"\scriptsize"
     lines = [
         "% needs \\usepackage{booktabs}",
         r"\begin{table}",
-        r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
+        rf"\centering{size}\setlength{{\tabcolsep}}{{4pt}}",
         rf"\caption{{{_latex(table.caption)}}}",
         rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
         r"\toprule",

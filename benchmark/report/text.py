@@ -29,8 +29,8 @@ def summary_table(
 
     Args:
         cells: of one protocol.
-        models: the order of rows.
-        datasets: the order of data sets.
+        models: the order of rows; models that it does not name follow as they come in `cells`.
+        datasets: the order of data sets, in the same way.
         width: characters a line; columns that do not fit continue below.
 
     Returns:
@@ -63,7 +63,8 @@ def dataset_tables(
         heading = f"{table.title} on {dataset}: {_spread(cells)}"
         notes = [f"{DASH} {why}" for why in table.footnotes.values()]
         wrapped = [line for note in (*notes, *table.remarks) for line in wrap(note, width)]
-        parts.append("\n".join([heading, *_lines([table], width), *wrapped]))
+        lines = _lines([table], width) if table.columns else []
+        parts.append("\n".join([heading, *lines, *wrapped]))
     return "\n\n".join(parts)
 
 

@@ -1,0 +1,135 @@
+import numpy as np
+import pytest
+import torch
+from sample_evidence import images_evidence, random_images
+
+from benchmark.metrics.base import NotApplicable
+from benchmark.metrics.frechet import frechet_distance, measure
+
+
+def correlated_sets(n=400, m=300, dims=6):
+    """Two sets whose covariances do not commute, far from the origin."""
+    real = torch.randn(n, dims).double() @ torch.randn(dims, dims).double() + 3
+    generated = torch.randn(m, dims).double() @ torch.randn(dims, dims).double() + 2.5
+    return real, generated
+
+
+def test_matches_the_closed_form_in_two_dimensions():
+    real, generated = correlated_sets(dims=2)
+    cov_r, cov_g = torch.cov(real.T), torch.cov(generated.T)
+    product = cov_r @ cov_g
+    # For a 2x2 matrix M with positive eigenvalues, Tr M^½ = sqrt(Tr M + 2 sqrt(det M)).
+    trace_of_root = (product.trace() + 2 * product.det().sqrt()).sqrt()
+    shift = (real.mean(dim=0) - generated.mean(dim=0)).square().sum()
+    expected = shift + cov_r.trace() + cov_g.trace() - 2 * trace_of_root
+    distance = frechet_distance(real=real, generated=generated)
+    assert distance == pytest.approx(expected.item(), rel=1e-9)
+
+
+def test_in_one_dimension_it_is_the_distance_of_means_and_deviations():
+    real, generated = torch.randn(50, 1).double() * 2, torch.randn(70, 1).double() * 0.3 + 1
+    expected = (real.mean() - generated.mean()) ** 2 + (real.std() - generated.std()) ** 2
+    distance = frechet_distance(real=real, generated=generated)
+    assert distance == pytest.approx(expected.item(), rel=1e-10)
+
+
+def test_agrees_with_torch_fidelity_at_full_rank():
+    from torch_fidelity.metric_fid import (
+        KEY_METRIC_FID,
+        fid_features_to_statistics,
+        fid_statistics_to_metric,
+    )
+
+    real, generated = correlated_sets(dims=40)
+    theirs = fid_statistics_to_metric(
+        fid_features_to_statistics(real), fid_features_to_statistics(generated), verbose=False
+    )
+    distance = frechet_distance(real=real, generated=generated)
+    assert distance == pytest.approx(theirs[KEY_METRIC_FID], rel=1e-9)
+
+
+def test_agrees_with_torchmetrics_at_full_rank():
+    from torchmetrics.image.fid import _compute_fid
+
+    real, generated = correlated_sets(dims=25)
+    theirs = _compute_fid(
+        real.mean(dim=0), torch.cov(real.T), generated.mean(dim=0), torch.cov(generated.T)
+    )
+    distance = frechet_distance(real=real, generated=generated)
+    assert distance == pytest.approx(theirs.item(), rel=1e-9)
+
+
+@pytest.mark.parametrize(("n", "m"), [(12, 15), (12, 90), (90, 12), (90, 90)])
+def test_is_exact_for_singular_covariances(n, m):
+    # The oracle needs roots of both: through eigenvectors in numpy, an independent path.
+    real, generated = correlated_sets(n, m, dims=30)
+    cov_r, cov_g = np.cov(real.numpy(), rowvar=False), np.cov(generated.numpy(), rowvar=False)
+
+    def root(matrix):
+        values, vectors = np.linalg.eigh(matrix)
+        return vectors * np.sqrt(values.clip(min=0)) @ vectors.T
+
+    cross = np.linalg.svd(root(cov_r) @ root(cov_g), compute_uv=False).sum()
+    shift = (real.mean(dim=0) - generated.mean(dim=0)).square().sum().item()
+    expected = shift + np.trace(cov_r) + np.trace(cov_g) - 2 * cross
+    # The oracle's roots of rounding errors limit it, not the function.
+    distance = frechet_distance(real=real, generated=generated)
+    assert distance == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("n", [10, 200])
+def test_is_zero_for_equal_sets_even_when_the_covariance_is_singular(n):
+    flat = torch.randn(n, 64)
+    flat[:, 5] = 1.0  # a dead feature
+    assert frechet_distance(real=flat, generated=flat) == pytest.approx(0, abs=1e-10)
+
+
+def test_float32_features_far_from_the_origin_keep_their_digits():
+    real, generated = correlated_sets()
+    far_r, far_g = (real + 5000).float(), (generated + 5000).float()
+    expected = frechet_distance(real=far_r.double() - 5000, generated=far_g.double() - 5000)
+    assert frechet_distance(real=far_r, generated=far_g) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_constant_set_has_the_other_sets_spread_and_shift():
+    real = torch.randn(100, 5).double()
+    generated = torch.full((100, 5), 2.0).double()
+    expected = (real.mean(dim=0) - 2).square().sum() + torch.cov(real.T).trace()
+    distance = frechet_distance(real=real, generated=generated)
+    assert distance == pytest.approx(expected.item(), rel=1e-10)
+
+
+def test_rejects_unflattened_images():
+    images = torch.zeros(8, 3, 32, 32)
+    with pytest.raises(ValueError, match=r"real must be \[n >= 2, d\]"):
+        frechet_distance(real=images, generated=images)
+
+
+def test_rejects_one_example_unequal_dimensions_and_nan():
+    good = torch.randn(9, 4)
+    with pytest.raises(ValueError, match=r"generated must be \[n >= 2, d\], got \[1, 4\]"):
+        frechet_distance(real=good, generated=good[:1])
+    with pytest.raises(ValueError, match="real has 4 and generated has 3"):
+        frechet_distance(real=good, generated=good[:, :3])
+    broken = good.clone()
+    broken[2, 1] = float("nan")
+    with pytest.raises(ValueError, match="generated is not finite in 1 of 9 rows"):
+        frechet_distance(real=good, generated=broken)
+
+
+def test_measures_features_with_an_error_near_the_spread_over_fresh_samples():
+    real = random_images(200)
+    values, errors = [], []
+    for seed in range(40):
+        evidence = images_evidence(random_images(200), random_images(200, darker=1), seed=seed)
+        measurement = measure(evidence)
+        values.append(measurement.value)
+        errors.append(measurement.standard_error)
+    assert np.mean(errors) == pytest.approx(np.std(values), rel=0.35)
+    assert measure(images_evidence(real, real)).value == pytest.approx(0, abs=1e-9)
+
+
+def test_without_a_network_the_reason_is_handed_on():
+    images = random_images(10)
+    with pytest.raises(NotApplicable, match="no weights"):
+        measure(images_evidence(images, images, network="no weights"))
