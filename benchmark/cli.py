@@ -97,6 +97,12 @@ def all_command(
         int | None,
         typer.Option(min=1, metavar="N", help="Cells that run side by side; else one a core."),
     ] = None,
+    reuse: Annotated[
+        bool,
+        typer.Option(
+            "--reuse", help="Take stored results as they are, even those of another machine."
+        ),
+    ] = False,
     data_root: DataRoot = None,
     inception_weights: InceptionWeights = None,
     out: Out = Path("reports"),
@@ -108,7 +114,8 @@ def all_command(
 
     Each cell (data set x model x seed) is stored as it ends. Stop the program at any moment and
     give the same command again: it goes on where it was and ends with the same numbers. When
-    everything is there, nothing is trained or measured again.
+    everything is there, nothing is trained or measured again. Results that came with a clone
+    are measured anew here, unless `--reuse` takes them as they are.
 
     Examples:
 
@@ -116,7 +123,8 @@ def all_command(
 
     * `python -m benchmark all --datasets digits --models vae,pixelcnn_pp --seeds 0`
 
-    * `python -m benchmark all --model my_model.py:MyModel` adds your model as a row.
+    * `python -m benchmark all --reuse --model my_model.py:MyModel` adds your model as a row to
+    the results that are there.
 
     * `python -m benchmark all --suite mnist --data-root DIR --budget 0.01 --samples 500`
 
@@ -143,6 +151,7 @@ def all_command(
         inception_weights=inception_weights,
         out=out,
         runs=runs,
+        reuse=reuse,
     )
     order = [entry.name for entry in whole.models]
     console = Console(highlight=False)

@@ -51,7 +51,13 @@ def report_suite(folder: Path) -> None:
     cells = select_cells(manifest, folder)
     if not cells:
         raise UserError(f"no results in {folder / 'results'}: run `python -m benchmark all` first")
-    write_report(folder, title=manifest.title, cells=cells, models=manifest.models)
+    write_report(
+        folder,
+        title=manifest.title,
+        cells=cells,
+        models=manifest.models,
+        datasets=list(manifest.datasets),
+    )
 
 
 def default_workers(plans: Sequence[Plan]) -> int:
@@ -103,7 +109,7 @@ def _run(
             bars.advance(overall)
             if outcome.failure:
                 failed.append(outcome)
-            bars.console.print(_line(outcome), highlight=False, soft_wrap=True)
+            bars.console.print(_line(outcome), markup=False, highlight=False, soft_wrap=True)
             left[plan.identity.dataset] -= 1
             if not left[plan.identity.dataset]:
                 cells = [
@@ -111,7 +117,8 @@ def _run(
                     for cell in select_cells(manifest, folder)
                     if cell.identity.dataset == plan.identity.dataset
                 ]
-                bars.console.print(summary_table(cells))
+                table = summary_table(cells, manifest.models)
+                bars.console.print(table, markup=False, highlight=False)
     return failed
 
 

@@ -10,10 +10,9 @@ from benchmark.errors import UserError
 from benchmark.metrics import METRICS
 from benchmark.metrics.base import Conditions
 from benchmark.run import question
-from benchmark.store import Cell, Result, load_all, write_atomically
+from benchmark.store import Cell, load_all, write_atomically
 
 FILE_NAME = "run.json"
-NOT_MEASURED = "not measured under these conditions: run `all` again"
 
 
 class DataConditions(BaseModel):
@@ -64,7 +63,7 @@ def load_manifest(folder: Path) -> Manifest | None:
 
 
 def select_cells(manifest: Manifest, folder: Path) -> list[Cell]:
-    """The stored cells that belong into the tables, each with one result per metric, in order."""
+    """The stored cells that belong into the tables, in the order of their rows."""
     names = list(manifest.models)
     datasets = list(manifest.datasets)
     cells = [
@@ -88,10 +87,6 @@ def row_order(suite_order: Sequence[str], run: Sequence[str]) -> tuple[str, ...]
 
 
 def _under(cell: Cell, conditions: Conditions) -> Cell:
-    results = []
-    for metric in METRICS:
-        asked = question(metric, conditions)
-        answer = cell.answer(asked)
-        missing = Result(asked, "failed", reason=cell.failure or NOT_MEASURED)
-        results.append(missing if answer is None or cell.failure else answer)
-    return replace(cell, results=tuple(results))
+    """The cell with those answers alone that were given under these conditions."""
+    answers = [cell.answer(question(metric, conditions)) for metric in METRICS]
+    return replace(cell, results=tuple(answer for answer in answers if answer is not None))

@@ -26,6 +26,7 @@ class Options:
         samples, examples: override the suite's, on every data set.
         out: reports go to `out/<suite>`.
         runs: checkpoints and samples go to `runs/<suite>`.
+        reuse: take stored results that were measured elsewhere as they are.
     """
 
     budget: float = 1.0
@@ -37,6 +38,7 @@ class Options:
     inception_weights: Path | None = None
     out: Path = Path("reports")
     runs: Path = Path("runs")
+    reuse: bool = False
 
 
 def plan_cells(suite: Suite, options: Options) -> list[Plan]:
@@ -127,6 +129,7 @@ def _plan(
         options.precision,
         results=options.out / suite.name / "results",
         work=options.runs / suite.name / folder,
+        reuse=options.reuse,
     )
 
 

@@ -41,6 +41,8 @@ class Plan:
         conditions: under which it is measured.
         results: folder of stored cells.
         work: the cell's own folder for checkpoints and samples.
+        reuse: take stored results as they are, even where `work` shows that another machine (or
+            another clone) measured them.
     """
 
     identity: Identity
@@ -53,6 +55,7 @@ class Plan:
     precision: str
     results: Path
     work: Path
+    reuse: bool = False
 
     @property
     def questions(self) -> list[tuple[Metric, Question]]:
@@ -61,7 +64,7 @@ class Plan:
     def stored(self) -> Cell | None:
         """What earlier runs left of this very cell; None if it is new or was another model."""
         path = self.results / self.identity.file_name
-        if not path.exists():
+        if not path.exists() or not (self.reuse or self.work.exists()):
             return None
         cell = load(path)
         return cell if cell.identity == self.identity else None
@@ -89,8 +92,10 @@ def run_cell(plan: Plan, progress: Progress = lambda *_: None) -> Cell:
         UserError: the model's constructor or the data are at fault, not the model itself.
     """
     data = load_dataset(plan.data_source, plan.data_root)
-    plan.work.mkdir(parents=True, exist_ok=True)
-    cell = plan.stored() or _empty_cell(plan, data)
+    cell = plan.stored() or Cell(plan.identity, plan.role, data.spec.shape, data.spec.levels)
+    if not plan.work.exists():
+        save(cell, plan.results)  # before the folder that says these results are from here
+        plan.work.mkdir(parents=True)
     try:
         model, cell = _trained(plan, data, cell, progress)
         generated, cell = _sampled(plan, data, model, cell, progress)
@@ -101,10 +106,6 @@ def run_cell(plan: Plan, progress: Progress = lambda *_: None) -> Cell:
         save(failed, plan.results)
         return failed
     return _measured(plan, data, model, generated, cell, progress)
-
-
-def _empty_cell(plan: Plan, data: DataSet) -> Cell:
-    return Cell(plan.identity, plan.role, data.spec.shape, data.spec.levels)
 
 
 def _trained(

@@ -17,7 +17,7 @@ from benchmark.metrics import METRICS
 from benchmark.metrics.base import Conditions, Cost, Evidence
 from benchmark.models import build
 from benchmark.randomness import derive_seed, fork_rng
-from benchmark.report.text import summary_table
+from benchmark.report.text import dataset_tables
 from benchmark.run import measure, question
 from benchmark.spec import Trainable
 from benchmark.store import Cell, Identity
@@ -58,7 +58,8 @@ def score_samples(
     with console.status("measuring"):
         for row, (role, drawn) in rows.items():
             cells.append(_cell(row, role, drawn, data, network, conditions))
-    console.print(summary_table(cells))
+    tables = dataset_tables(data.name, cells, list(rows))
+    console.print(tables, markup=False, highlight=False)
     console.print(
         f"{count} samples of each row against {count} test examples of {data.name}; "
         f"features: {name or 'none'}."

@@ -50,6 +50,18 @@ def test_all_measures_reports_and_has_nothing_to_do_the_second_time(program):
     assert stored(program.report) == before
 
 
+def test_results_of_another_machine_are_measured_anew_unless_reused(program):
+    import shutil
+
+    program.all("--models", "noise,data")
+    shutil.rmtree(program.folder / "runs")
+    _, out, _ = program.all("--models", "noise,data", "--reuse")
+    assert "2 cells, 2 done already" in out
+    _, out, _ = program.all("--models", "noise")
+    assert "1 cells, 0 done already" in out
+    assert set(pd.read_csv(program.report / "results.csv").model) == {"noise", "data"}
+
+
 def test_a_new_model_seed_or_sample_count_is_all_that_is_run(program):
     program.all("--models", "noise,data")
     _, out, _ = program.all("--model", f"{TOYS}:Quick", "--models", "noise,data", "--seeds", "0,1")

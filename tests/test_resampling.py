@@ -3,7 +3,12 @@ import math
 import pytest
 import torch
 
-from benchmark.metrics.resampling import draw_subsets, error_from_subsets, half_sample_error
+from benchmark.metrics.resampling import (
+    draw_subsets,
+    error_from_subsets,
+    half_sample_error,
+    subset_share,
+)
 
 
 def seeded_generator(seed=0):
@@ -108,6 +113,11 @@ def test_too_few_examples_are_refused():
             generated=torch.randn(3),
             generator=seeded_generator(),
         )
+
+
+def test_the_largest_set_decides_how_much_less_than_half_is_drawn():
+    sizes = {"real": 100, "generated": 1000}
+    assert [subset_share(sizes, most) for most in (None, 900, 500, 50)] == [0.5, 0.5, 0.5, 0.05]
 
 
 def test_halves_need_no_rescaling():

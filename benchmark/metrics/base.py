@@ -99,6 +99,7 @@ class Evidence:
         modes: the exact mixture, for toys that have one.
         seed: of everything that draws, together with the metric's own name.
         batch_size: examples that go through a model at once.
+        shared: what several metrics read, computed by the first of them.
     """
 
     spec: DataSpec
@@ -111,7 +112,8 @@ class Evidence:
     cost: Cost
     seed: int
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    batch_size: int = 500
+    batch_size: int = 100
+    shared: dict[str, Tensor] = field(default_factory=dict, compare=False)
 
     @cached_property
     def real_features(self) -> Features:

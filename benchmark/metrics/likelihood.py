@@ -83,7 +83,9 @@ def _importance_weighted(evidence: Evidence, samples: int) -> Tensor:
 
 
 def _over_batches(evidence: Evidence, function: Callable[[Tensor], Tensor], name: str) -> Tensor:
-    """Applies a function of x to the test split, batch by batch under the metric's own seed."""
+    """Applies a function of x to the test split, batch by batch under its own seed, once."""
+    if name in evidence.shared:
+        return evidence.shared[name]
     seed = derive_seed(name, evidence.seed)
     with fork_rng(seed), torch.no_grad():
         parts = [
@@ -98,6 +100,7 @@ def _over_batches(evidence: Evidence, function: Callable[[Tensor], Tensor], name
     unusable = int((~values.isfinite()).sum())
     if unusable:
         raise ValueError(f"{name} is not finite for {unusable} of {len(values)} test examples")
+    evidence.shared[name] = values
     return values
 
 
