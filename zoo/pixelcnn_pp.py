@@ -54,15 +54,15 @@ class PixelCNNpp(nn.Module):
     ) -> None:
         super().__init__()
         self.spec = spec
-        self.steps = setting(steps, spec, points=4_000, small=1_000, large=10_000)
+        self.steps = setting(steps, spec, points=6_000, small=1_000, large=10_000)
         self.batch_size = setting(batch_size, spec, points=256, small=32, large=32)
         self.learning_rate = setting(learning_rate, spec, points=3e-3, small=6e-3, large=2e-3)
         self.weight_decay = setting(weight_decay, spec, points=0.0, small=0.0, large=0.0)
         self.ema_decay = setting(ema_decay, spec, points=0.995, small=0.995, large=0.999)
-        filters = setting(filters, spec, points=64, small=32, large=32)
+        filters = setting(filters, spec, points=32, small=32, large=32)
         blocks = setting(blocks, spec, points=2, small=3, large=4)
-        mixtures = setting(mixtures, spec, points=20, small=5, large=10)
-        dropout = setting(dropout, spec, points=0.0, small=0.4, large=0.1)
+        mixtures = setting(mixtures, spec, points=60, small=5, large=10)
+        dropout = setting(dropout, spec, points=0.0, small=0.3, large=0.1)
         self.scaling = Scaling(spec)
         self.conditionals: PixelConditionals | CoordinateConditionals
         if spec.is_image:

@@ -67,8 +67,8 @@ NETWORKS = {
             "cifar10-cnn",
             dataset="cifar10",
             architecture=Architecture((3, 32, 32), channels=(24, 48, 96), features=128),
-            sha256="",
-            test_accuracy=0,
+            sha256="75af64716b6789a95cd82598e93399ffc0da9ca8f132ed7c524113271338eb24",
+            test_accuracy=0.8123,
         ),
     )
 }

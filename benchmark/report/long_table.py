@@ -1,8 +1,8 @@
 """results.csv: the long table behind every other, one row for each value or its absence."""
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
+
+import pandas as pd
 
 from benchmark.metrics import METRICS
 from benchmark.metrics.base import Metric
@@ -21,14 +21,15 @@ def long_table(cells: Sequence[Cell], models: Sequence[str], datasets: Sequence[
     A metric measured under several settings has a row for each; a failed cell has a row for every
     metric, with its reason; missing numbers are empty.
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
-    for its_cells in datasets_of(cells, datasets).values():
-        for by_seed in models_of(its_cells, models).values():
-            for cell in by_seed.values():
-                writer.writerows(_rows(cell))
-    return text.getvalue()
+    rows = [
+        row
+        for its_cells in datasets_of(cells, datasets).values()
+        for by_seed in models_of(its_cells, models).values()
+        for cell in by_seed.values()
+        for row in _rows(cell)
+    ]
+    # As objects: a column with gaps keeps its whole numbers whole.
+    return pd.DataFrame(rows, columns=COLUMNS, dtype=object).to_csv(index=False)
 
 
 def _rows(cell: Cell) -> Iterator[dict[str, object]]:
@@ -42,7 +43,7 @@ def _rows(cell: Cell) -> Iterator[dict[str, object]]:
     for metric in METRICS:
         labels = {**shared, "metric": metric.name, "unit": metric.unit}
         for answer in _answers(cell, metric):
-            yield labels | {name: value for name, value in answer.items() if value is not None}
+            yield labels | answer
 
 
 def _answers(cell: Cell, metric: Metric) -> list[dict[str, object]]:
