@@ -5,8 +5,8 @@ import io
 import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from benchmark.features import network_for
 from benchmark.metrics import METRICS
 from benchmark.metrics.base import Conditions, Cost, Evidence, Metric, NotApplicable
 from benchmark.models import build
+from benchmark.precision import full_precision
 from benchmark.provenance import provenance
 from benchmark.randomness import derive_seed, fork_rng
 from benchmark.spec import DataSpec, Trainable
@@ -239,7 +240,7 @@ def _measured(
         test=data.test[: plan.conditions.examples],
         real=data.test[: plan.conditions.samples],
         generated=generated,
-        network=network_for(data.network, data.spec, plan.inception_weights),
+        network=network_for(data.network, data.spec, plan.inception_weights, plan.device),
         modes=data.mixture,
         cost=_cost(cell, len(generated)),
         seed=plan.identity.seed,
@@ -286,17 +287,6 @@ def measure(metric: Metric, asked: Question, evidence: Evidence) -> Result:
 
 def _shallow(record: Any) -> dict[str, Any]:
     return {name: getattr(record, name) for name in record.__dataclass_fields__}
-
-
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """No TF32 while something is measured, whatever the caller has set."""
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
 def _one_line(error: Exception) -> str:

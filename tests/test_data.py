@@ -20,9 +20,9 @@ HASHES = {
     "ring": "95352288f80a0578",
     "grid": "89a820d8ca3e715a",
     "digits": "9be76f645ff957a3",
-    "mnist": "878865703fdbc8b0",
-    "fashion_mnist": "238a52c1d3a998b8",
-    "cifar10": "52b5827136b08c3e",
+    "mnist": "ff9b19403812b18b",
+    "fashion_mnist": "e752d38aaa8d9679",
+    "cifar10": "ac061d4bb156bf79",
 }
 REAL = ("mnist", "fashion_mnist", "cifar10")
 SIZES = {

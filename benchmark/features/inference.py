@@ -1,13 +1,12 @@
 """Runs a frozen network over many images, the same way whatever the caller has set."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from benchmark.metrics.base import Features
+from benchmark.precision import full_precision
 
 Forward = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -33,25 +32,3 @@ def features_in_batches(
             batches.append((features.float().cpu(), logits.float().cpu()))
     features, logits = (torch.cat(parts) for parts in zip(*batches, strict=True))
     return Features(features, logits)
-
-
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """No TF32 and no search for the fastest convolution inside the block.
-
-    Uses the setting by backend, which can be read and restored after any other way of asking for
-    TF32; the older `allow_tf32` raises where the newer way was used.
-    """
-    cudnn: Any = torch.backends.cudnn
-    backends = (torch.backends.cuda.matmul, cudnn.conv)
-    precisions = [backend.fp32_precision for backend in backends]
-    searched, deterministic = cudnn.benchmark, cudnn.deterministic
-    try:
-        for backend in backends:
-            backend.fp32_precision = "ieee"
-        cudnn.benchmark, cudnn.deterministic = False, True
-        yield
-    finally:
-        for backend, precision in zip(backends, precisions, strict=True):
-            backend.fp32_precision = precision
-        cudnn.benchmark, cudnn.deterministic = searched, deterministic
