@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -33,7 +33,9 @@ DataRoot = Annotated[
         "cifar-10-batches-py.",
     ),
 ]
-Out = Annotated[Path, typer.Option(metavar="DIR", help="Results, tables and figures go to DIR/SUITE.")]
+Out = Annotated[
+    Path, typer.Option(metavar="DIR", help="Results, tables and figures go to DIR/SUITE.")
+]
 InceptionWeights = Annotated[
     Path | None,
     typer.Option(
@@ -47,7 +49,9 @@ InceptionWeights = Annotated[
 def all_command(
     suite: Annotated[
         str,
-        typer.Option(metavar="NAME", help="A suite (see `list suites`), or a TOML file of your own."),
+        typer.Option(
+            metavar="NAME", help="A suite (see `list suites`), or a TOML file of your own."
+        ),
     ] = "quick",
     models: Annotated[
         str | None,
@@ -61,24 +65,26 @@ def all_command(
     ] = None,
     seeds: Annotated[
         str | None,
-        typer.Option(metavar="NUMBERS", help="Training seeds, as in `0,1,2`; else the suite's own."),
+        typer.Option(
+            metavar="NUMBERS", help="Training seeds, as in `0,1,2`; else the suite's own."
+        ),
     ] = None,
     model: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FILE:CLASS", help="Add a model of your own, `my_model.py:MyModel`; repeatable."
+            metavar="FILE:CLASS",
+            help="Add a model of your own, `my_model.py:MyModel`; repeatable.",
         ),
     ] = None,
     budget: Annotated[
         float,
-        typer.Option(
-            metavar="FRACTION", help="Of every training length: 0.05 is a quick look."
-        ),
+        typer.Option(metavar="FRACTION", help="Of every training length: 0.05 is a quick look."),
     ] = 1.0,
     samples: Annotated[
         int | None,
         typer.Option(
-            metavar="N", help="Samples each model gives to the sample metrics; else the suite's own."
+            metavar="N",
+            help="Samples each model gives to the sample metrics; else the suite's own.",
         ),
     ] = None,
     examples: Annotated[
@@ -118,7 +124,6 @@ def all_command(
     are measured anew here, unless `--reuse` takes them as they are.
 
     Examples:
-
     * `python -m benchmark all` runs the quick suite.
 
     * `python -m benchmark all --datasets digits --models vae,pixelcnn_pp --seeds 0`
@@ -187,7 +192,9 @@ def list_command(
         Literal["models", "metrics", "data", "suites"] | None,
         typer.Argument(help="models, metrics, data or suites; all four if not given."),
     ] = None,
-    suite: Annotated[str, typer.Option(metavar="NAME", help="The suite whose models are listed.")] = "quick",
+    suite: Annotated[
+        str, typer.Option(metavar="NAME", help="The suite whose models are listed.")
+    ] = "quick",
 ) -> None:
     """List the models, metrics, data sets and suites there are."""
     from benchmark.listing import print_listing
@@ -197,10 +204,12 @@ def list_command(
 
 @app.command()
 def check(
-    model: Annotated[str, typer.Argument(metavar="FILE:CLASS", help="As in `my_model.py:MyModel`.")],
-    data: Annotated[str, typer.Option(metavar="NAME", help="The data set whose shape it is built for.")] = (
-        "digits"
-    ),
+    model: Annotated[
+        str, typer.Argument(metavar="FILE:CLASS", help="As in `my_model.py:MyModel`.")
+    ],
+    data: Annotated[
+        str, typer.Option(metavar="NAME", help="The data set whose shape it is built for.")
+    ] = ("digits"),
     data_root: DataRoot = None,
 ) -> None:
     """Say what a model can do, and whether it keeps its promises.
@@ -220,8 +229,12 @@ def check(
 
 @app.command()
 def score(
-    samples: Annotated[Path, typer.Argument(metavar="PATH", help="An .npz file or a folder of PNG files.")],
-    data: Annotated[str, typer.Option(metavar="NAME", help="The data set that the samples imitate.")],
+    samples: Annotated[
+        Path, typer.Argument(metavar="PATH", help="An .npz file or a folder of PNG files.")
+    ],
+    data: Annotated[
+        str, typer.Option(metavar="NAME", help="The data set that the samples imitate.")
+    ],
     data_root: DataRoot = None,
     inception_weights: InceptionWeights = None,
 ) -> None:
@@ -236,7 +249,7 @@ def score(
 
 
 # Typer's own word for a wrong option, whichever click it was built with.
-(_UsageError,) = typer.BadParameter.__bases__
+_UsageError: Any = typer.BadParameter.__bases__[0]
 
 
 def run() -> None:
@@ -246,7 +259,7 @@ def run() -> None:
     except UserError as error:
         _fail(str(error))
     except _UsageError as error:
-        message = error.format_message().rstrip(".")  # type: ignore[attr-defined]
+        message = error.format_message().rstrip(".")
         _fail(f"{message}; see --help" if message else "no command given, see above")
     except (KeyboardInterrupt, typer.Abort):
         _fail("stopped; what was done is kept, the same command goes on from there", 130)

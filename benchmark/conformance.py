@@ -22,7 +22,9 @@ from benchmark.spec import BoundedDensity, DataSpec, Density, Encoder, LatentMod
 from benchmark.training_log import TrainingLog
 
 TINY = DataSpec((1, 2, 2), levels=3)
-EVERY_IMAGE = torch.tensor(list(product(range(3), repeat=4)), dtype=torch.uint8).view(81, *TINY.shape)
+EVERY_IMAGE = torch.tensor(list(product(range(3), repeat=4)), dtype=torch.uint8).view(
+    81, *TINY.shape
+)
 PLANE = DataSpec((2,))
 GRID_REACH, GRID_POINTS, COARSE_GRID_POINTS = 8.0, 500, 150
 BUDGET = 0.002  # of the training length: enough to leave the initial weights
@@ -86,7 +88,9 @@ def check_on_data(model: Any, train: Tensor, validation: Tensor) -> list[Check]:
     """Fitting, sampling and likelihood in the space of a data set."""
     with fork_rng(1):
         return [
-            _attempt("fit(train, validation, budget, log) runs", lambda: _fits(model, train, validation)),
+            _attempt(
+                "fit(train, validation, budget, log) runs", lambda: _fits(model, train, validation)
+            ),
             _attempt("sample(n) gives what the DataSpec says", lambda: _samples(model)),
             _attempt("sample(n) repeats under a seed", lambda: _repeats(model)),
             _attempt("log_prob gives [n] finite nats", lambda: _log_prob(model, validation)),
@@ -168,7 +172,9 @@ def _repeats(model: Any) -> str:
         with fork_rng(seed), torch.no_grad():
             return torch.as_tensor(model.sample(5))
 
-    _require(torch.equal(draw(5), draw(5)), "two draws under one seed differ: use torch's generator")
+    _require(
+        torch.equal(draw(5), draw(5)), "two draws under one seed differ: use torch's generator"
+    )
     return "equal under one seed"
 
 
@@ -204,7 +210,9 @@ def _decodes(model: Any, x: Tensor) -> str:
         f"event shape is {list(decoded.event_shape)}, not {list(model.spec.shape)}",
     )
     log_prob = decoded.log_prob(x)
-    _require(tuple(log_prob.shape) == (3, len(x)), f"z [3, {len(x)}, d] gave {list(log_prob.shape)}")
+    _require(
+        tuple(log_prob.shape) == (3, len(x)), f"z [3, {len(x)}, d] gave {list(log_prob.shape)}"
+    )
     return f"{z.shape[-1]} latents"
 
 
@@ -218,7 +226,7 @@ def _encodes(model: Any, x: Tensor) -> str:
 
 
 def _restores(make: Callable[[DataSpec], Any], model: Any) -> str:
-    if not isinstance(model, nn.Module):
+    if not hasattr(model, "state_dict"):
         raise NotPromised("is no torch module: it is fitted again after an interruption")
     copy = make(model.spec)
     copy.load_state_dict(model.state_dict())
@@ -287,7 +295,9 @@ def _samples_follow_the_mass(model: Any) -> str:
     index = (drawn * torch.tensor([27, 9, 3, 1])).sum(dim=1)
     observed = torch.bincount(index, minlength=81).double()
     p_value = _chi_square(observed, expected)
-    _require(p_value > 1e-5, f"frequencies of {count} samples contradict log_prob, p = {p_value:.1e}")
+    _require(
+        p_value > 1e-5, f"frequencies of {count} samples contradict log_prob, p = {p_value:.1e}"
+    )
     return f"chi-square p = {p_value:.2f}"
 
 
@@ -314,5 +324,3 @@ def _samples_follow_the_density(model: Any) -> str:
         f"mean log_prob of samples is {gap:+.3f} nats off its expectation (standard error {error:.3f})",
     )
     return f"mean log_prob within {abs(gap):.3f} nats of its expectation"
-
-

@@ -19,7 +19,11 @@ from benchmark.suite import Suite
 
 
 def run_suite(
-    suite: Suite, suite_order: Sequence[str], options: Options, workers: int | None, console: Console
+    suite: Suite,
+    suite_order: Sequence[str],
+    options: Options,
+    workers: int | None,
+    console: Console,
 ) -> list[Outcome]:
     """Runs what has no stored answer yet, writes the report, and gives the cells that failed."""
     with exclusive(options.runs / suite.name):

@@ -50,7 +50,8 @@ def run_all(plans: Sequence[Plan], workers: int, watch: Watch) -> Iterator[Outco
     context = multiprocessing.get_context("forkserver")
     modules = {plan.identity.factory.rpartition(":")[0] for plan in plans}
     context.set_forkserver_preload([*PRELOADED, *sorted(m for m in modules if m[-3:] != ".py")])
-    waiting, running = list(plans), {}
+    waiting = list(plans)
+    running: dict[Connection, _Worker] = {}
     try:
         while waiting or running:
             while waiting and len(running) < workers:

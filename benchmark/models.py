@@ -86,7 +86,8 @@ def _load_file(path: Path) -> ModuleType:
         raise UserError(f"no file {path}: give the path of the file that holds your model")
     name = f"_user_model_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickling look their module up
     try:

@@ -109,9 +109,7 @@ def run_cell(plan: Plan, progress: Progress = lambda *_: None) -> Cell:
     return _measured(plan, data, model, generated, cell, progress)
 
 
-def _trained(
-    plan: Plan, data: DataSet, cell: Cell, progress: Progress
-) -> tuple[Any, Cell]:
+def _trained(plan: Plan, data: DataSet, cell: Cell, progress: Progress) -> tuple[Any, Cell]:
     """The fitted model, in evaluation mode on its device."""
     identity = plan.identity
     seed = derive_seed("train", identity.dataset, identity.model, identity.seed)
@@ -165,8 +163,8 @@ def _parameters(model: Any) -> int | None:
     """How many numbers were learnt: the parameters, or what a model without any stores."""
     if not isinstance(model, nn.Module):
         return None
-    learnt = list(model.parameters()) or list(model.buffers())
-    return sum(value.numel() for value in learnt)
+    learnt = sum(value.numel() for value in model.parameters())
+    return learnt or sum(value.numel() for value in model.buffers())
 
 
 def _sampled(
@@ -278,8 +276,8 @@ def measure(metric: Metric, asked: Question, evidence: Evidence) -> Result:
         with full_precision():
             measurement = metric.measure(evidence)
         return Result(asked, "measured", seconds=seconds(), **_shallow(measurement))
-    except NotApplicable as reason:
-        return Result(asked, "not applicable", reason=str(reason), seconds=seconds())
+    except NotApplicable as absence:
+        return Result(asked, "not applicable", reason=str(absence), seconds=seconds())
     except Exception as error:
         reason = f"{type(error).__name__}: {_one_line(error)}"
         return Result(asked, "failed", reason=reason, seconds=seconds())
@@ -291,5 +289,3 @@ def _shallow(record: Any) -> dict[str, Any]:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or "no message"
-
-

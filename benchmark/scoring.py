@@ -68,7 +68,7 @@ def score_samples(
 
 def _references(data: DataSet, count: int) -> dict[str, tuple[str, Tensor]]:
     """Samples of every floor and ceiling of the quick suite."""
-    references = {}
+    references: dict[str, tuple[str, Tensor]] = {}
     for entry in load_suite("quick").models:
         if entry.role not in ("floor", "ceiling"):
             continue

@@ -50,7 +50,10 @@ class Suite(_Frozen):
     models: tuple[ModelEntry, ...]
 
     def narrowed(
-        self, models: Sequence[str] | None, datasets: Sequence[str] | None, seeds: Sequence[int] | None
+        self,
+        models: Sequence[str] | None,
+        datasets: Sequence[str] | None,
+        seeds: Sequence[int] | None,
     ) -> "Suite":
         """The part of the suite that was asked for, in the suite's own order.
 

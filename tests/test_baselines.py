@@ -56,7 +56,9 @@ def test_collapsed_points_stay_in_one_mode(ring):
 def test_noise_has_the_density_of_its_box(ring):
     noise = fitted(Noise(ring.spec), ring)
     area = noise.width.double().prod().item()
-    torch.testing.assert_close(noise.log_prob(ring.test).exp(), torch.full((10_000,), 1 / area).double())
+    torch.testing.assert_close(
+        noise.log_prob(ring.test).exp(), torch.full((10_000,), 1 / area).double()
+    )
     assert noise.log_prob(torch.tensor([[9.0, 0.0]])).item() == -math.inf
 
 

@@ -91,8 +91,10 @@ def test_cells_that_fail_are_named_at_the_end_and_the_others_are_there(program):
 
 def start(folder, suite):
     return subprocess.Popen(
-        [sys.executable, "-m", "benchmark", "all", "--suite", suite, "--workers", "2"]
-        + ["--out", folder / "reports", "--runs", folder / "runs", "--models", "slow"],
+        [
+            *(sys.executable, "-m", "benchmark", "all", "--suite", suite, "--models", "slow"),
+            *("--workers", "2", "--out", folder / "reports", "--runs", folder / "runs"),
+        ],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

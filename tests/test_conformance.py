@@ -65,6 +65,8 @@ class Careless(Cheat):
 
 def test_wrong_shapes_and_types_are_found_out():
     model = Careless(DataSpec((1, 2, 2), levels=3))
-    complaints = " ".join(broken(check_on_data(model, torch.zeros(5, 1, 2, 2), torch.zeros(5, 1, 2, 2))))
+    complaints = " ".join(
+        broken(check_on_data(model, torch.zeros(5, 1, 2, 2), torch.zeros(5, 1, 2, 2)))
+    )
     assert "images must be integers" in complaints
     assert "gave [5, 1] for 5 examples" in complaints

@@ -13,8 +13,8 @@ from benchmark.errors import UserError
 from benchmark.features import NETWORKS, inception, load_network, network_for, network_name_for
 from benchmark.features import train as training
 from benchmark.features.classifier import Architecture, Classifier, packed_weights, read_weights
-from benchmark.features.inference import full_precision
 from benchmark.features.train import RECIPES, Recipe, accuracy, moved, train_classifier
+from benchmark.precision import full_precision
 from benchmark.randomness import fork_rng
 from benchmark.spec import DataSpec
 

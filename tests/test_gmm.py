@@ -57,7 +57,9 @@ def test_a_point_mixture_finds_the_modes_of_the_ring():
     model.fit(data.train[:2_000], data.validation[:1_000], 1.0, None)
     nearest = torch.cdist(data.mixture.means, model.means).amin(dim=1)
     assert nearest.max() < 0.01
-    assert model.log_prob(data.test).mean().item() == pytest.approx(-data.mixture.entropy, abs=0.05)
+    assert model.log_prob(data.test).mean().item() == pytest.approx(
+        -data.mixture.entropy, abs=0.05
+    )
 
 
 def test_point_density_equals_torchs_mixture():

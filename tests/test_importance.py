@@ -41,7 +41,9 @@ def test_chunks_of_samples_count_like_one(monkeypatch):
     # With the exact posterior every weight is p(x): any wrong bookkeeping of chunks shows.
     model = small_ppca()
     x = model.sample(20)
-    monkeypatch.setattr(importance, "EVALUATIONS", {"cpu": 60})  # three samples at a time, then one
+    monkeypatch.setattr(
+        importance, "EVALUATIONS", {"cpu": 60}
+    )  # three samples at a time, then one
     bound = importance_weighted_bound(model, x.double(), model.encode(x), samples=7)
     torch.testing.assert_close(bound, model.log_prob(x))
 

@@ -15,7 +15,10 @@ def written(tmp_path, text):
 
 
 def test_a_users_file_and_an_installed_module_go_through_the_same_door(tmp_path):
-    path = written(tmp_path, "class Mine:\n    def __init__(self, spec): pass\n    def sample(self, n): pass\n")
+    path = written(
+        tmp_path,
+        "class Mine:\n    def __init__(self, spec): pass\n    def sample(self, n): pass\n",
+    )
     assert build(f"{path}:Mine", PLANE, {}).spec == PLANE
     assert load_factory("zoo.ppca:PPCA") is PPCA
 
@@ -30,7 +33,11 @@ def test_capabilities_are_the_methods_that_are_there():
         ("class Mine: pass", "Mien", "no model in .* named 'Mien'; did you mean 'Mine'"),
         ("import nowhere", "Mine", "fails to import: ModuleNotFoundError"),
         ("Mine = 3", "Mine", "is no class or function but int"),
-        ("class Mine:\n    def __init__(self, spec, width): pass", "Mine", "cannot be built .*'width'"),
+        (
+            "class Mine:\n    def __init__(self, spec, width): pass",
+            "Mine",
+            "cannot be built .*'width'",
+        ),
         ("class Mine:\n    def __init__(self, spec): pass", "Mine", r"has no method sample\(n\)"),
     ],
 )

@@ -5,7 +5,16 @@ import numpy as np
 import pytest
 
 from benchmark.errors import UserError
-from benchmark.store import Cell, Identity, Question, Result, load, load_all, save, write_atomically
+from benchmark.store import (
+    Cell,
+    Identity,
+    Question,
+    Result,
+    load,
+    load_all,
+    save,
+    write_atomically,
+)
 
 IDENTITY = Identity("digits", "vae", 3, 0.25, "zoo.vae:VAE", {"steps": 7}, "abcd", None)
 
@@ -81,7 +90,12 @@ def test_a_new_answer_replaces_the_old_one_to_the_same_question():
 
 def test_what_decides_the_model_decides_the_fingerprint():
     assert IDENTITY.fingerprint == replace(IDENTITY).fingerprint
-    for change in ({"seed": 4}, {"settings": {"steps": 8}}, {"data_hash": "x"}, {"code_hash": "y"}):
+    for change in (
+        {"seed": 4},
+        {"settings": {"steps": 8}},
+        {"data_hash": "x"},
+        {"code_hash": "y"},
+    ):
         assert replace(IDENTITY, **change).fingerprint != IDENTITY.fingerprint
 
 
@@ -94,7 +108,7 @@ def test_budgets_have_files_of_their_own():
 def test_a_damaged_file_is_one_clear_line(tmp_path, damage):
     path = save(cell(), tmp_path)
     path.write_text(damage)
-    with pytest.raises(UserError, match="is damaged .* delete it and run"):
+    with pytest.raises(UserError, match=r"is damaged .* delete it and run"):
         load_all(tmp_path)
 
 

@@ -15,7 +15,8 @@ class Quick(nn.Module):
         self.mean = nn.Parameter(torch.zeros(spec.dims))
 
     def fit(self, train, validation, budget, log):
-        from zoo.train import scaled_steps, train as run
+        from zoo.train import scaled_steps
+        from zoo.train import train as run
 
         optimiser = torch.optim.Adam(self.parameters(), lr=0.05)
 
@@ -27,8 +28,14 @@ class Quick(nn.Module):
             return {"loss": loss}
 
         run(
-            self, update, optimisers=[optimiser], data=train, batch_size=16, log=log,
-            steps=scaled_steps(self.steps, budget), ema_decay=0.9,
+            self,
+            update,
+            optimisers=[optimiser],
+            data=train,
+            batch_size=16,
+            log=log,
+            steps=scaled_steps(self.steps, budget),
+            ema_decay=0.9,
         )
 
     def sample(self, n):
@@ -59,5 +66,3 @@ class SamplesNaN(Quick):
 class BadLikelihood(Quick):
     def log_prob(self, x):
         raise RuntimeError("no luck")
-
-

@@ -1,4 +1,4 @@
-"""Floors and ceilings as ordinary models: what the best and the worst conceivable rows look like."""
+"""Floors and ceilings as ordinary models: the best and the worst rows that can be had."""
 
 import math
 

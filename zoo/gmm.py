@@ -115,7 +115,7 @@ class ImageGMM(Fitted):
 
 
 def log_normal_mass(low: Tensor, high: Tensor) -> Tensor:
-    """log P(low < z < high) of a standard normal z, accurate in both tails."""
+    """Log P(low < z < high) of a standard normal z, accurate in both tails."""
     # Mirrored to the lower tail, where the logarithm of the distribution function is accurate.
     mirrored = low + high > 0
     low, high = torch.where(mirrored, -high, low), torch.where(mirrored, -low, high)

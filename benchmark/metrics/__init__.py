@@ -8,8 +8,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmark.errors import unknown_name
-from benchmark.metrics import cost, frechet, inception_score, kid, likelihood, mmd
-from benchmark.metrics import mode_coverage, precision_recall, wasserstein
+from benchmark.metrics import (
+    cost,
+    frechet,
+    inception_score,
+    kid,
+    likelihood,
+    mmd,
+    mode_coverage,
+    precision_recall,
+    wasserstein,
+)
 from benchmark.metrics.base import Conditions, Metric
 
 

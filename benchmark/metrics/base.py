@@ -68,11 +68,16 @@ class FeatureNetwork(Protocol):
 
 
 class KnownModes(Protocol):
-    """The part of a mixture that mode tests need."""
+    """The part of a mixture that mode tests need: means [k, d], one sigma, weights [k]."""
 
-    means: Tensor
-    sigma: float
-    weights: Tensor
+    @property
+    def means(self) -> Tensor: ...
+
+    @property
+    def sigma(self) -> float: ...
+
+    @property
+    def weights(self) -> Tensor: ...
 
 
 @dataclass(frozen=True)
