@@ -321,6 +321,6 @@ def _samples_follow_the_density(model: Any) -> str:
     gap = at_samples.mean().item() - negative_entropy
     _require(
         abs(gap) < 5 * error + TOLERANCE,
-        f"mean log_prob of samples is {gap:+.3f} nats off its expectation (standard error {error:.3f})",
+        f"mean log_prob of samples is {gap:+.3f} nats off what is expected (error {error:.3f})",
     )
     return f"mean log_prob within {abs(gap):.3f} nats of its expectation"

@@ -17,7 +17,7 @@ def derive_seed(*parts: object) -> int:
 
 @contextmanager
 def fork_rng(seed: int) -> Iterator[None]:
-    """Seeds the global generators of torch, numpy and Python inside the block, and restores them."""
+    """Seeds the global generators of torch, numpy and Python in the block and restores them."""
     numpy_state, python_state = np.random.get_state(), random.getstate()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
