@@ -42,11 +42,15 @@ def load_factory(path: str) -> Factory:
 
 
 def code_hash(path: str) -> str | None:
-    """Content hash of a user's own file, so that an edited model is trained anew; else None."""
+    """Content hash of the file that holds a factory: an edited model is trained anew.
+
+    None where the file cannot be found, which `load_factory` says in words.
+    """
     place = path.rpartition(":")[0]
-    if not place.endswith(".py"):
+    file = Path(place) if place.endswith(".py") else _source(place)
+    if file is None or not file.is_file():
         return None
-    return hashlib.sha256(Path(place).read_bytes()).hexdigest()[:16]
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
 
 
 def build(path: str, spec: DataSpec, settings: Mapping[str, Any]) -> Any:
@@ -72,6 +76,14 @@ def build(path: str, spec: DataSpec, settings: Mapping[str, Any]) -> Any:
 def capabilities(model: object) -> list[str]:
     """Which protocols of the contract a model satisfies, by the names of their methods."""
     return [name for name, protocol in CAPABILITIES.items() if isinstance(model, protocol)]
+
+
+def _source(name: str) -> Path | None:
+    try:
+        found = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return None
+    return Path(found.origin) if found is not None and found.origin else None
 
 
 def _load_module(name: str) -> ModuleType:

@@ -77,7 +77,7 @@ class Identity:
     factory: str
     settings: Mapping[str, Any]
     data_hash: str
-    code_hash: str | None = None  # content of a user's own model file
+    code_hash: str | None = None  # content of the file that holds the factory
 
     @property
     def file_name(self) -> str:

@@ -47,13 +47,18 @@ def test_a_pixel_depends_on_every_earlier_pixel_and_on_no_later_one(channels):
     def log_masses(x):
         return conditionals.mixture(conditionals.network(x)).log_prob(x).flatten()
 
-    gradient = torch.autograd.functional.jacobian(log_masses, x)
-    # [pixel, channels, height, width] -> how much each pixel feels each other, in any channel
-    felt = gradient.view(height * width, channels, height * width).abs().amax(dim=1)
+    def parameters(x):
+        return conditionals.network(x).abs().sum(dim=1).flatten()
 
-    assert (felt.triu(diagonal=1) == 0).all()
+    def felt(function):
+        """[pixel, pixel]: how much each of the first feels any channel of each of the second."""
+        gradient = torch.autograd.functional.jacobian(function, x)
+        return gradient.view(height * width, channels, height * width).abs().amax(dim=1)
+
     later, earlier = torch.tril_indices(height * width, height * width, offset=-1)
-    assert (felt[later, earlier] > 0).all()
+    assert (felt(log_masses).triu(diagonal=1) == 0).all()
+    assert (felt(log_masses)[later, earlier] > 0).all()
+    assert (felt(parameters).triu(diagonal=0) == 0).all()
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 2), (2, 1, 2), (2, 2, 1), (4, 1, 1)])

@@ -2,17 +2,41 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 
+class ConcatElu(torch.autograd.Function):
+    """ELU of x and of -x side by side, several times faster on a CPU than torch's own ELU.
+
+    The backward pass needs the output only, which the convolution that follows keeps anyway:
+    half of training's memory would otherwise go into intermediate results.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        positive, negative = functional.relu(x), functional.relu(-x)
+        halves = [positive + torch.exp(-negative), negative + torch.exp(-positive)]
+        output = torch.cat(halves, dim=1).sub_(1).to(x.dtype)
+        ctx.save_for_backward(output)
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (output,) = ctx.saved_tensors
+        slopes = output.clamp(max=0) + 1
+        first, second = (slopes * gradient).chunk(2, dim=1)
+        return first - second
+
+
 def concat_elu(x: Tensor) -> Tensor:
-    """ELU of x and of -x side by side: [n, c, ...] -> [n, 2 c, ...]."""
-    # elu(x) = relu(x) + exp(-relu(-x)) - 1, several times faster here than torch's own.
-    positive, negative = functional.relu(x), functional.relu(-x)
-    return torch.cat([positive + torch.exp(-negative), negative + torch.exp(-positive)], 1) - 1
+    """Doubles the features: [n, c, ...] -> [n, 2 c, ...]."""
+    return ConcatElu.apply(x)
 
 
 class CausalConv(nn.Module):

@@ -1,22 +1,22 @@
 """PixelCNN++: every coordinate given those before it, as a mixture of logistics."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim import AdamW
 
 from benchmark.spec import DataSpec, Log
 from zoo.layers import Scaling, mlp, setting
 from zoo.logistic_mixture import LogisticMixture, mixture_from, parameter_count, spread_evenly
 from zoo.pixelcnn_layers import Cache, PixelNetwork, frame
-from zoo.train import descend, linear_decay, scaled_steps
+from zoo.train import adam, descend, linear_decay, scaled_steps
 from zoo.train import train as run_training
 
 VALIDATION_NUMBERS = 400_000  # coordinates: enough of them to choose by, however large the images
-CHUNK_NUMBERS = 8_000_000  # in one layer's output: bounds memory however many are asked about
+CHUNK_NUMBERS = 2_000_000  # in one layer's output: bounds memory however many are asked about
 CHUNK_SAMPLES = 1_000  # images drawn at once; the caches hold a few of their rows
 
 
@@ -31,7 +31,6 @@ class PixelCNNpp(nn.Module):
         blocks: gated blocks of each stream (images), hidden layers (points).
         mixtures: number of logistics in each conditional.
         dropout: inside the gated blocks.
-        weight_decay: fraction of the learning rate by which each step shrinks the weights.
         ema_decay: of the averaged weights that are kept.
 
     Source: Salimans et al. 2017, arXiv:1701.05517, at a single scale: the down-sampling of
@@ -49,7 +48,6 @@ class PixelCNNpp(nn.Module):
         mixtures: int | None = None,
         dropout: float | None = None,
         learning_rate: float | None = None,
-        weight_decay: float | None = None,
         ema_decay: float | None = None,
     ) -> None:
         super().__init__()
@@ -57,7 +55,6 @@ class PixelCNNpp(nn.Module):
         self.steps = setting(steps, spec, points=6_000, small=1_000, large=10_000)
         self.batch_size = setting(batch_size, spec, points=256, small=32, large=32)
         self.learning_rate = setting(learning_rate, spec, points=3e-3, small=6e-3, large=2e-3)
-        self.weight_decay = setting(weight_decay, spec, points=0.0, small=0.0, large=0.0)
         self.ema_decay = setting(ema_decay, spec, points=0.995, small=0.995, large=0.999)
         filters = setting(filters, spec, points=32, small=32, large=32)
         blocks = setting(blocks, spec, points=2, small=3, large=4)
@@ -69,14 +66,16 @@ class PixelCNNpp(nn.Module):
             self.conditionals = PixelConditionals(spec, filters, blocks, mixtures, dropout)
         else:
             self.conditionals = CoordinateConditionals(spec, filters, blocks, mixtures)
-        self._chunk = max(1, CHUNK_NUMBERS // (spec.dims * 2 * filters))
+        self._chunk = max(1, CHUNK_NUMBERS // (math.prod(spec.shape[1:]) * 2 * filters))
         self.eval()
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Exact log-mass of integer images or log-density of points, [n] nats."""
-        parts = [self.conditionals.log_prob(self.scaling(part)) for part in x.split(self._chunk)]
+        return torch.cat([self._log_prob(part) for part in x.split(self._chunk)])
+
+    def _log_prob(self, x: Tensor) -> Tensor:
         volume = 0.0 if self.spec.is_image else self.scaling.scale.log().sum()
-        return torch.cat(parts) - volume
+        return self.conditionals.log_prob(self.scaling(x)) - volume
 
     def sample(self, n: int) -> Tensor:
         """Draws [n, *shape]; each pixel costs one column of the network, not the whole image."""
@@ -92,12 +91,10 @@ class PixelCNNpp(nn.Module):
     def fit(self, train: Tensor, validation: Tensor, budget: float, log: Log) -> None:
         steps = scaled_steps(self.steps, budget)
         self.scaling.fit(train)
-        optimiser = AdamW(
-            self.parameters(), self.learning_rate, weight_decay=self.weight_decay, fused=True
-        )
+        optimiser = adam(self.parameters(), self.learning_rate)
 
         def update(draw: Callable[[], Tensor]) -> Mapping[str, Tensor]:
-            loss = -self.log_prob(draw()).mean()
+            loss = -self._log_prob(draw()).mean()
             descend(optimiser, loss)
             return {"loss": loss}
 
@@ -170,13 +167,12 @@ class CoordinateConditionals(nn.Module):
         self.mixtures = mixtures
         self.noise_shape = (2, spec.dims)
         outputs = parameter_count(1, mixtures)
-        self.networks = nn.ModuleList(
-            # The first has no coordinate to see; it is given a constant, as the others are.
-            mlp([1 + before, *[units] * layers, outputs], nn.SiLU)
-            for before in range(spec.dims)
-        )
-        for network in self.networks:
-            spread_evenly(network[-1].bias, 1, mixtures, reach=2.0)
+        # The first has no coordinate to see; it is given a constant, as the others are.
+        sizes = [[1 + before, *[units] * layers, outputs] for before in range(spec.dims)]
+        networks = [mlp(size, nn.SiLU) for size in sizes]
+        for network in networks:
+            spread_evenly(cast(nn.Linear, network[-1]).bias, 1, mixtures, reach=2.0)
+        self.networks = nn.ModuleList(networks)
 
     def mixture(self, coordinate: int, before: Tensor) -> LogisticMixture:
         inputs = functional.pad(before, (1, 0), value=1.0)
