@@ -47,10 +47,10 @@ class Memoriser(Fitted):
 
 
 class Collapsed(Fitted):
-    """One image again and again; of points, the neighbourhood of one of them (one mode).
+    """One image again and again; of points, one mode: the cluster around one of them.
 
-    The hundredth part of the training points that is nearest to one of them lies inside a single
-    mode of any mixture whose modes hold more than that.
+    The cluster ends at the widest gap between successive distances from that point, looked for
+    among the nearer half of all.
     """
 
     examples: Tensor  # [k, *shape]
@@ -63,8 +63,9 @@ class Collapsed(Fitted):
         if self.spec.is_image:
             self.examples = chosen
             return
-        distances = (train - chosen).flatten(1).square().sum(dim=1)
-        self.examples = train[distances.argsort()[: max(1, len(train) // 100)]]
+        distances, order = (train - chosen).flatten(1).norm(dim=1).sort()
+        gaps = distances.diff()[: len(train) // 2]
+        self.examples = train[order[: int(gaps.argmax()) + 1]]
 
     def sample(self, n: int) -> Tensor:
         count = len(self.examples)

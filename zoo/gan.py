@@ -66,11 +66,11 @@ class GAN(PushForward):
     ) -> None:
         if loss not in GENERATOR_LOSSES:
             raise ValueError(f"loss must be 'non_saturating' or 'minimax', got {loss!r}")
-        latents = setting(latents, spec, points=8, small=32, large=128)
+        latents = setting(latents, spec, points=4, small=32, large=128)
         width = setting(width, spec, points=128, small=32, large=32)
         super().__init__(spec, latents, width)
         self.loss = loss
-        self.steps = setting(steps, spec, points=8_000, small=2_500, large=20_000)
+        self.steps = setting(steps, spec, points=6_000, small=2_500, large=20_000)
         self.batch_size = setting(batch_size, spec, points=256, small=64, large=128)
         self.learning_rate = setting(learning_rate, spec, points=1e-3, small=5e-4, large=2e-4)
         self.ema_decay = ema_decay

@@ -56,7 +56,7 @@ class VAEGAN(PushForward):
     ) -> None:
         if loss not in GENERATOR_LOSSES:
             raise ValueError(f"loss must be 'non_saturating' or 'minimax', got {loss!r}")
-        latents = setting(latents, spec, points=8, small=16, large=64)
+        latents = setting(latents, spec, points=4, small=16, large=64)
         width = setting(width, spec, points=128, small=32, large=32)
         super().__init__(spec, latents, width)
         self.loss = loss

@@ -40,7 +40,7 @@ class WGANGP(PushForward):
         penalty: weight of the gradient penalty (lambda in the source).
         steps: generator updates at budget 1.
         latents: dimension of z.
-        width: units of a hidden layer, channels of the widest feature map.
+        width: units of a hidden layer, channels of the largest feature map.
         ema_decay: of the averaged weights that samples come from.
 
     Source: Gulrajani et al. 2017, arXiv:1704.00028, algorithm 1.
@@ -59,16 +59,16 @@ class WGANGP(PushForward):
         learning_rate: float | None = None,
         ema_decay: float = 0.999,
     ) -> None:
-        latents = setting(latents, spec, points=8, small=32, large=128)
-        width = setting(width, spec, points=128, small=32, large=32)
+        latents = setting(latents, spec, points=4, small=32, large=128)
+        width = setting(width, spec, points=96, small=32, large=32)
         super().__init__(spec, latents, width)
-        self.critic_steps = setting(critic_steps, spec, points=3, small=3, large=5)
+        self.critic_steps = setting(critic_steps, spec, points=2, small=3, large=5)
         if self.critic_steps < 1:
             raise ValueError(f"critic_steps must be at least 1, got {critic_steps}")
         self.penalty = setting(penalty, spec, points=0.1, small=10.0, large=10.0)
         self.steps = setting(steps, spec, points=4_000, small=1_000, large=20_000)
         self.batch_size = setting(batch_size, spec, points=256, small=64, large=64)
-        self.learning_rate = setting(learning_rate, spec, points=1e-3, small=5e-4, large=2e-4)
+        self.learning_rate = setting(learning_rate, spec, points=4e-3, small=5e-4, large=2e-4)
         self.ema_decay = ema_decay
         self.critic = nn.Sequential(
             analyser(spec, width, lambda: nn.LeakyReLU(0.2)),
@@ -86,7 +86,7 @@ class WGANGP(PushForward):
         steps = scaled_steps(self.steps, budget)
         self.scaling.fit(train)
         optimisers = [
-            adam(network.parameters(), self.learning_rate, betas=(0.5, 0.9))
+            adam(network.parameters(), self.learning_rate, betas=(0.0, 0.9))
             for network in (self.generator, self.critic)
         ]
 
