@@ -46,7 +46,8 @@ class VAE(nn.Module):
         latents: dimension of z.
         width: units of a hidden layer, channels of the widest feature map.
         warm_up: fraction of training over which the KL term's weight grows from 0 to 1.
-        dropout: on the encoder's and decoder's inputs.
+        initial_log_scale: of points, scaled: where the learned scale starts. From near 0 training
+            stays where z is ignored; from much lower it fits the noise of single points.
         ema_decay: of the averaged weights that are kept.
 
     Source: Kingma and Welling 2014, arXiv:1312.6114, eq. 10; the KL term's warm-up is from

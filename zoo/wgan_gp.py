@@ -62,13 +62,13 @@ class WGANGP(PushForward):
         latents = setting(latents, spec, points=4, small=32, large=128)
         width = setting(width, spec, points=96, small=32, large=32)
         super().__init__(spec, latents, width)
-        self.critic_steps = setting(critic_steps, spec, points=2, small=3, large=5)
+        self.critic_steps = setting(critic_steps, spec, points=2, small=2, large=5)
         if self.critic_steps < 1:
             raise ValueError(f"critic_steps must be at least 1, got {critic_steps}")
         self.penalty = setting(penalty, spec, points=0.1, small=10.0, large=10.0)
-        self.steps = setting(steps, spec, points=4_000, small=1_000, large=20_000)
+        self.steps = setting(steps, spec, points=4_000, small=900, large=10_000)
         self.batch_size = setting(batch_size, spec, points=256, small=64, large=64)
-        self.learning_rate = setting(learning_rate, spec, points=4e-3, small=5e-4, large=2e-4)
+        self.learning_rate = setting(learning_rate, spec, points=4e-3, small=2e-3, large=2e-4)
         self.ema_decay = ema_decay
         self.critic = nn.Sequential(
             analyser(spec, width, lambda: nn.LeakyReLU(0.2)),
