@@ -93,6 +93,13 @@ def all_command(
             metavar="N", help="Test examples likelihoods are averaged over; else the suite's own."
         ),
     ] = None,
+    reference: Annotated[
+        Literal["test", "train"],
+        typer.Option(
+            metavar="SPLIT",
+            help="Compared with by sample metrics: test, or train (as published for CIFAR-10).",
+        ),
+    ] = "test",
     device: Annotated[
         str, typer.Option(metavar="NAME", help="auto, cpu or cuda; auto takes a GPU.")
     ] = "auto",
@@ -150,6 +157,7 @@ def all_command(
         budget=budget,
         samples=samples,
         examples=examples,
+        reference=reference,
         device=device,
         precision=precision,
         data_root=data_root,

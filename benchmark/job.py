@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -79,12 +80,7 @@ def _manifest(
         description=suite.description,
         budget=options.budget,
         models=row_order(suite_order, [model.name for model in suite.models]),
-        datasets={
-            name: DataConditions(
-                samples=given.samples, examples=given.examples, network=given.network
-            )
-            for name, given in conditions.items()
-        },
+        datasets={name: DataConditions(**asdict(given)) for name, given in conditions.items()},
     )
 
 

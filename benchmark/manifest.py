@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmark.errors import UserError
 from benchmark.metrics import METRICS
-from benchmark.metrics.base import Conditions
+from benchmark.metrics.base import Conditions, Reference
 from benchmark.run import question
 from benchmark.store import Cell, load_all, write_atomically
 
@@ -23,9 +23,10 @@ class DataConditions(BaseModel):
     samples: int
     examples: int
     network: str | None
+    reference: Reference = "test"
 
     def conditions(self) -> Conditions:
-        return Conditions(self.samples, self.examples, self.network)
+        return Conditions(self.samples, self.examples, self.network, self.reference)
 
 
 class Manifest(BaseModel):

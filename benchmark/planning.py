@@ -10,7 +10,7 @@ from benchmark.data import load_dataset
 from benchmark.data.base import DataSet
 from benchmark.errors import UserError
 from benchmark.features import network_name_for
-from benchmark.metrics.base import Conditions
+from benchmark.metrics.base import Conditions, Reference
 from benchmark.models import code_hash, load_factory
 from benchmark.run import Plan
 from benchmark.store import Identity
@@ -24,6 +24,7 @@ class Options:
     Args:
         budget: fraction of every training length.
         samples, examples: override the suite's, on every data set.
+        reference: the split that sample metrics compare with, test or train.
         out: reports go to `out/<suite>`.
         runs: checkpoints and samples go to `runs/<suite>`.
         reuse: take stored results that were measured elsewhere as they are.
@@ -32,6 +33,7 @@ class Options:
     budget: float = 1.0
     samples: int | None = None
     examples: int | None = None
+    reference: Reference = "test"
     device: str = "auto"
     precision: str = "32-true"
     data_root: Path | None = None
@@ -82,7 +84,7 @@ def resolve_device(name: str) -> str:
 def _conditions(entry: DataEntry, data: DataSet, options: Options) -> Conditions:
     samples = entry.samples if options.samples is None else options.samples
     examples = entry.examples if options.examples is None else options.examples
-    available = min(len(data.test), len(data.validation))
+    available = min(len(getattr(data, options.reference)), len(data.validation))
     if not 2 <= samples <= available:
         raise UserError(
             f"{data.name}: {samples} samples asked for; sample metrics compare as many held-out "
@@ -94,7 +96,7 @@ def _conditions(entry: DataEntry, data: DataSet, options: Options) -> Conditions
             "lower --examples"
         )
     name = network_name_for(data.network, data.spec, options.inception_weights)
-    return Conditions(samples, examples, name)
+    return Conditions(samples, examples, name, options.reference)
 
 
 def _plan(

@@ -239,7 +239,7 @@ def _measured(
         spec=data.spec,
         model=model,
         test=data.test[: plan.conditions.examples],
-        real=data.test[: plan.conditions.samples],
+        real=_reference(plan, data)[: plan.conditions.samples],
         generated=generated,
         network=network_for(data.network, data.spec, plan.inception_weights, plan.device),
         modes=data.mixture,
@@ -255,6 +255,10 @@ def _measured(
             cell = cell.with_result(measure(metric, asked, evidence))
             save(cell, plan.results)
     return cell
+
+
+def _reference(plan: Plan, data: DataSet) -> Tensor:
+    return data.train if plan.conditions.reference == "train" else data.test
 
 
 def _cost(cell: Cell, drawn: int) -> Cost:

@@ -75,6 +75,14 @@ def test_a_new_model_seed_or_sample_count_is_all_that_is_run(program):
     assert table.loc[("noise", "mmd", 0), "n"] == 60
 
 
+def test_the_training_set_as_reference_is_named_in_the_column(program):
+    program.all("--models", "noise,data")
+    _, out, _ = program.all("--models", "noise,data", "--reference", "train")
+    assert "2 cells, 0 done already" in out
+    head = (program.report / "tables" / "sample_quality_ring.md").read_text()
+    assert "against train, n = 100" in head
+
+
 def test_cells_that_fail_are_named_at_the_end_and_the_others_are_there(program):
     suite = program.suite.read_text()
     for name in ("Diverges", "Dies"):

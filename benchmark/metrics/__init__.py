@@ -31,7 +31,8 @@ def _samples(conditions: Conditions) -> Mapping[str, Any]:
 
 
 def _features(conditions: Conditions) -> Mapping[str, Any]:
-    return {**_samples(conditions), "network": conditions.network, "reference": "test"}
+    compared = {"network": conditions.network, "reference": conditions.reference}
+    return {**_samples(conditions), **compared}
 
 
 def _wasserstein(conditions: Conditions) -> Mapping[str, Any]:

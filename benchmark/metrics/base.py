@@ -15,6 +15,7 @@ from benchmark.store import Meaning
 
 Table = Literal["likelihood", "samples", "modes", "cost"]
 Better = Literal["lower", "higher"]
+Reference = Literal["test", "train"]
 
 
 class NotApplicable(Exception):
@@ -143,11 +144,14 @@ class Conditions:
         samples: how many a model gives to the sample metrics.
         examples: how many test examples the likelihood is averaged over.
         network: name of the feature network, None where there is none.
+        reference: the split that sample metrics compare with; published values of CIFAR-10 use
+            the training set.
     """
 
     samples: int
     examples: int
     network: str | None
+    reference: Reference = "test"
 
 
 @dataclass(frozen=True)
