@@ -70,9 +70,9 @@ class GAN(PushForward):
         width = setting(width, spec, points=128, small=32, large=32)
         super().__init__(spec, latents, width)
         self.loss = loss
-        self.steps = setting(steps, spec, points=6_000, small=2_000, large=20_000)
+        self.steps = setting(steps, spec, points=6_000, small=2_500, large=20_000)
         self.batch_size = setting(batch_size, spec, points=256, small=64, large=128)
-        self.learning_rate = setting(learning_rate, spec, points=1e-3, small=1e-3, large=2e-4)
+        self.learning_rate = setting(learning_rate, spec, points=1e-3, small=5e-4, large=2e-4)
         self.ema_decay = ema_decay
         rate = setting(dropout, spec, points=0.0, small=0.3, large=0.0)
         self.discriminator = nn.Sequential(
