@@ -61,7 +61,7 @@ def test_tables_in_the_readme_are_those_of_the_reports():
     assert blocks
     for path, printed in blocks:
         stored = (ROOT / path).read_text(encoding="utf-8")
-        rows = [line for line in stored.splitlines() if line.startswith("|")]
+        rows = [line for line in stored.splitlines() if line.startswith(("|", "- "))]
         assert printed.splitlines() == rows, f"{path} moved: copy it into the README again"
 
 
