@@ -165,6 +165,17 @@ def test_the_weights_of_the_lowest_validation_loss_are_kept():
     assert not model.training
 
 
+def test_the_best_weights_of_before_an_interruption_are_remembered(tmp_path, save_always):
+    def validate(model):
+        return abs(model.value.item() - 3.0)  # passed at about the fifth of sixty steps
+
+    options = {"validate": validate, "validate_every": 1}
+    whole = Mean().fit(Notes(), **options)
+    with pytest.raises(Interrupted):
+        Mean().fit(Notes(tmp_path, break_at=40), **options)
+    assert Mean().fit(Notes(tmp_path), **options).value.item() == whole.value.item()
+
+
 def test_the_average_follows_the_weights_faster_in_the_beginning():
     model = Mean().fit(Notes(), ema_decay=0.8)
     average = model.history[0]
