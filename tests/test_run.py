@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,9 +9,9 @@ import torch
 
 from benchmark.data import load_dataset
 from benchmark.metrics.base import Conditions
-from benchmark.run import Plan, check_samples, run_cell
+from benchmark.run import Plan, check_samples, measure, run_cell
 from benchmark.spec import DataSpec
-from benchmark.store import Identity
+from benchmark.store import Identity, save
 
 TOYS = Path(__file__).parent / "toy_models.py"
 
@@ -75,6 +76,22 @@ def test_another_seed_gives_another_model(tmp_path):
     plan = make_plan(tmp_path)
     other = replace(plan, identity=replace(plan.identity, seed=1), work=tmp_path / "other")
     assert run_cell(plan).checkpoint != run_cell(other).checkpoint
+
+
+def test_reused_results_stand_only_for_the_model_they_measured(tmp_path, monkeypatch):
+    plan = replace(make_plan(tmp_path), reuse=True)
+    first = run_cell(plan)
+    shutil.rmtree(plan.work)
+    with monkeypatch.context() as patched:
+        patched.setattr("benchmark.run.measure", None)  # the same weights come out again
+        assert values(run_cell(plan)) == values(first)
+
+    asked = []
+    shutil.rmtree(plan.work)
+    save(replace(first, checkpoint="of other weights"), plan.results)
+    monkeypatch.setattr("benchmark.run.measure", lambda *a: asked.append(a) or measure(*a))
+    run_cell(plan)
+    assert len(asked) == len(plan.questions)
 
 
 @pytest.mark.parametrize("stop", ["training", "sampling", "measuring MMD²"])

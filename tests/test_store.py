@@ -112,10 +112,15 @@ def test_a_damaged_file_is_one_clear_line(tmp_path, damage):
         load_all(tmp_path)
 
 
-def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch, step):
     path = tmp_path / "cell.json"
     write_atomically(path, b"old")
-    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(f"os.{step}", fail)
     with pytest.raises(OSError, match="disk full"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
