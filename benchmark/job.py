@@ -18,6 +18,9 @@ from benchmark.run import Plan
 from benchmark.store import Cell
 from benchmark.suite import Suite
 
+KEY_METRICS = {"bits_per_dim": "bits/dim", "nll": "NLL", "fid": "FID", "modes": "modes"}
+SIGN = {"upper bound": "≤ ", "lower bound": "≥ "}
+
 
 def run_suite(
     suite: Suite,
@@ -144,10 +147,6 @@ def _line(outcome: Outcome) -> str:
     cell = outcome.plan.stored()
     assert cell is not None
     return f"{head}{_key_values(cell)} ({outcome.seconds:.0f} s)"
-
-
-KEY_METRICS = {"bits_per_dim": "bits/dim", "nll": "NLL", "fid": "FID", "modes": "modes"}
-SIGN = {"upper bound": "≤ ", "lower bound": "≥ "}
 
 
 def _key_values(cell: Cell) -> str:

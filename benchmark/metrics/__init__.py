@@ -7,7 +7,6 @@ function needs and adds the error bar.
 from collections.abc import Mapping
 from typing import Any
 
-from benchmark.errors import unknown_name
 from benchmark.metrics import (
     cost,
     frechet,
@@ -60,10 +59,3 @@ METRICS = (
     Metric("samples_per_second", "Sampling", "cost", "samples/s", "higher", cost.samples_per_second, settings=_samples, decimals=0),
     Metric("peak_memory", "Peak memory", "cost", "MiB", "lower", cost.peak_memory, decimals=0),
 )  # fmt: skip
-
-
-def find_metric(name: str) -> Metric:
-    for metric in METRICS:
-        if metric.name == name:
-            return metric
-    raise unknown_name("metric", name, [metric.name for metric in METRICS])
