@@ -16,7 +16,7 @@ import numpy as np
 from benchmark.errors import UserError
 
 FORMAT = 1
-Meaning = Literal["exact", "lower bound", "upper bound", "estimate"]
+Meaning = Literal["exact", "sandwich", "lower bound", "upper bound", "estimate"]
 Status = Literal["measured", "not applicable", "failed"]
 
 
@@ -37,10 +37,12 @@ class Result:
         value, standard_error, low, high: in the metric's unit; `low` and `high` bound a 95 %
             interval. None where there is none.
         n: examples or samples the value rests on.
-        meaning: what the value is to the quantity it is named after.
+        meaning: what the value is to the quantity it is named after. A sandwich is a bound
+            whose distance from the truth was measured on data simulated from the model.
         reason: why nothing was measured.
         seconds: wall-clock time the answer took.
         per_example: [n] values whose mean is (up to unit) the value, where there are any.
+        details: what else was seen on the way, in plain JSON types: a curve, diagnostics.
     """
 
     question: Question
@@ -54,6 +56,7 @@ class Result:
     reason: str | None = None
     seconds: float = 0.0
     per_example: np.ndarray | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("value", "standard_error", "low", "high", "seconds"):

@@ -13,7 +13,7 @@ from torch import Tensor
 from benchmark.spec import DataSpec
 from benchmark.store import Meaning
 
-Table = Literal["likelihood", "samples", "modes", "cost"]
+Table = Literal["likelihood", "bounds", "samples", "modes", "cost"]
 Better = Literal["lower", "higher"]
 Reference = Literal["test", "train"]
 
@@ -33,6 +33,7 @@ class Measurement:
     high: float | None = None
     meaning: Meaning = "estimate"
     per_example: np.ndarray | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def with_error(
@@ -93,12 +94,33 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Annealing:
+    """How far annealed importance sampling goes; more of each tightens its bounds.
+
+    Args:
+        examples: test examples (and at most as many training examples) it is run on.
+        simulated: examples drawn from the model, on which both bounds are had.
+        chains: for each example.
+        temperatures: intermediate distributions.
+        leapfrog: steps of a trajectory, one trajectory a temperature.
+    """
+
+    examples: int = 100
+    simulated: int = 50
+    chains: int = 16
+    temperatures: int = 300
+    leapfrog: int = 3
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What one cell offers to its metrics. Metrics only read it.
 
     Args:
         model: has some of the protocols of `benchmark.spec`; None for samples alone.
         test: [t, *shape] held-out examples, for likelihoods.
+        train, validation: [m, *shape] of the other splits: for the gap between training and test
+            likelihood, and for choosing what an estimator has to choose.
         real: [n, *shape] reference examples, and
         generated: [n, *shape] as many samples of the model.
         network: what turns images into features, or why there is none.
@@ -119,7 +141,10 @@ class Evidence:
     seed: int
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     batch_size: int = 100
-    shared: dict[str, Tensor] = field(default_factory=dict, compare=False)
+    shared: dict[str, Any] = field(default_factory=dict, compare=False)
+    train: Tensor | None = None
+    validation: Tensor | None = None
+    annealing: Annealing = field(default_factory=Annealing)
 
     @cached_property
     def real_features(self) -> Features:
@@ -146,12 +171,14 @@ class Conditions:
         network: name of the feature network, None where there is none.
         reference: the split that sample metrics compare with; published values of CIFAR-10 use
             the training set.
+        annealing: how log p(x) of latent-variable models is estimated.
     """
 
     samples: int
     examples: int
     network: str | None
     reference: Reference = "test"
+    annealing: Annealing = field(default_factory=Annealing)
 
 
 @dataclass(frozen=True)

@@ -106,8 +106,6 @@ def _details(metric: Metric, settings: Mapping[str, Any]) -> tuple[str, ...]:
         details.append(str(settings["network"]))
     if settings.get("reference", "test") != "test":
         details.append(f"against {settings['reference']}")
-    if settings.get("reference", "test") != "test":
-        details.append(f"against {settings['reference']}")
     size = settings.get("samples", settings.get("examples"))
     if size is not None:
         details.append(f"n = {count(size)}")
