@@ -194,6 +194,29 @@ def report(
     typer.echo(f"Tables, figures and page: {out / Path(suite).stem}")
 
 
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", help="A model of the suite's results.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    suite: Annotated[str, typer.Option(metavar="NAME", help="Name of the suite.")] = "quick",
+    data: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only this data set; else all there are.")
+    ] = None,
+    out: Out = Path("reports"),
+) -> None:
+    """Say which of two models is better, on the same test examples.
+
+    From stored results alone: the mean difference in negative log-likelihood, example by
+    example, with a 95 % interval and a verdict. Where a value is a bound, the interval holds
+    how far below it the truth may lie.
+
+    Example: `python -m benchmark compare pixelcnn_pp gmm`
+    """
+    from benchmark.compare import comparison_text
+
+    typer.echo(comparison_text(out / Path(suite).stem, first, second, data))
+
+
 @app.command("list")
 def list_command(
     what: Annotated[

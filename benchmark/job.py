@@ -13,13 +13,13 @@ from benchmark.launch import Outcome, exclusive, run_all
 from benchmark.manifest import DataConditions, Manifest, load_manifest, row_order, select_cells
 from benchmark.planning import Options, conditions_by_dataset, plan_cells
 from benchmark.report import write_report
+from benchmark.report.layout import sign
 from benchmark.report.text import summary_table
 from benchmark.run import Plan
 from benchmark.store import Cell
 from benchmark.suite import Suite
 
 KEY_METRICS = {"bits_per_dim": "bits/dim", "nll": "NLL", "fid": "FID", "modes": "modes"}
-SIGN = {"upper bound": "≤ ", "lower bound": "≥ "}
 
 
 def run_suite(
@@ -65,6 +65,7 @@ def report_suite(folder: Path) -> None:
         cells=cells,
         models=manifest.models,
         datasets=list(manifest.datasets),
+        published=manifest.published,
     )
 
 
@@ -84,6 +85,7 @@ def _manifest(
         budget=options.budget,
         models=row_order(suite_order, [model.name for model in suite.models]),
         datasets={name: DataConditions(**asdict(given)) for name, given in conditions.items()},
+        published=suite.published,
     )
 
 
@@ -157,7 +159,7 @@ def _key_values(cell: Cell) -> str:
     if "bits_per_dim" in found:
         found.pop("nll", None)
     shown = [
-        f"{label} {SIGN.get(found[name].meaning or '', '')}{found[name].value:.4g}"
+        f"{label} {sign(found[name].meaning)}{found[name].value:.4g}"
         for name, label in KEY_METRICS.items()
         if name in found
     ]

@@ -8,9 +8,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmark.errors import UserError
 from benchmark.metrics import METRICS
-from benchmark.metrics.base import Conditions, Reference
+from benchmark.metrics.base import Annealing, Conditions, Reference
 from benchmark.run import question
 from benchmark.store import Cell, load_all, write_atomically
+from benchmark.suite import PublishedEntry
 
 FILE_NAME = "run.json"
 
@@ -24,13 +25,19 @@ class DataConditions(BaseModel):
     examples: int
     network: str | None
     reference: Reference = "test"
+    annealing: Annealing = Annealing()
 
     def conditions(self) -> Conditions:
-        return Conditions(self.samples, self.examples, self.network, self.reference)
+        return Conditions(
+            self.samples, self.examples, self.network, self.reference, self.annealing
+        )
 
 
 class Manifest(BaseModel):
-    """A suite's title, the order of its rows, and what every row was measured under."""
+    """A suite's title, the order of its rows, what every row was measured under.
+
+    `published` is what papers print for some of them.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,6 +46,7 @@ class Manifest(BaseModel):
     budget: float
     models: tuple[str, ...]
     datasets: dict[str, DataConditions]
+    published: tuple[PublishedEntry, ...] = ()
 
     def merged_into(self, earlier: "Manifest | None") -> "Manifest":
         """This run added to what earlier runs at the same budget left: no row is lost."""

@@ -1,7 +1,7 @@
 """From a suite and what was asked of it to the cells that are to run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -10,7 +10,7 @@ from benchmark.data import load_dataset
 from benchmark.data.base import DataSet
 from benchmark.errors import UserError
 from benchmark.features import network_name_for
-from benchmark.metrics.base import Conditions, Reference
+from benchmark.metrics.base import Annealing, Conditions, Reference
 from benchmark.models import code_hash, load_factory
 from benchmark.run import Plan
 from benchmark.store import Identity
@@ -96,7 +96,19 @@ def _conditions(entry: DataEntry, data: DataSet, options: Options) -> Conditions
             "lower --examples"
         )
     name = network_name_for(data.network, data.spec, options.inception_weights)
-    return Conditions(samples, examples, name, options.reference)
+    annealing = entry.annealing.scaled(options.budget)
+    return Conditions(
+        samples, examples, name, options.reference, _within(annealing, data, examples)
+    )
+
+
+def _within(annealing: Annealing, data: DataSet, examples: int) -> Annealing:
+    """No more examples than there are, or than the user asked likelihoods for."""
+    return replace(
+        annealing,
+        examples=min(annealing.examples, examples),
+        train_examples=min(annealing.train_examples, len(data.train)),
+    )
 
 
 def _plan(

@@ -188,7 +188,7 @@ def _sampled(
     seconds = time.perf_counter() - started
     check_samples(generated, data.spec, count)
     generated = generated.to(data.test.dtype)
-    shown = FIGURE_IMAGES if data.spec.is_image else FIGURE_POINTS
+    shown = FIGURE_POINTS if len(data.spec.shape) == 1 else FIGURE_IMAGES
     cell = replace(
         cell,
         samples=generated[:shown].numpy(),
@@ -246,6 +246,9 @@ def _measured(
         cost=_cost(cell, len(generated)),
         seed=plan.identity.seed,
         device=torch.device(plan.device),
+        train=data.train[: plan.conditions.examples],
+        validation=data.validation,
+        annealing=plan.conditions.annealing,
     )
     questions = plan.questions
     for index, (metric, asked) in enumerate(questions):

@@ -99,6 +99,19 @@ class LatentModel(Protocol):
 
 
 @runtime_checkable
+class Generator(Protocol):
+    """x is a function of z, without noise; a likelihood needs an observation model around it."""
+
+    def prior(self) -> Distribution:
+        """p(z), with event shape [latents]."""
+        ...
+
+    def generate(self, z: Tensor) -> Tensor:
+        """Maps z [..., latents] to data [..., *shape], floats also for images."""
+        ...
+
+
+@runtime_checkable
 class Encoder(Protocol):
     """Has an approximate posterior."""
 
@@ -128,6 +141,7 @@ CAPABILITIES: dict[str, type] = {
     "log_prob": Density,
     "log_prob_bound": BoundedDensity,
     "prior, decode": LatentModel,
+    "prior, generate": Generator,
     "encode": Encoder,
     "fit": Trainable,
 }

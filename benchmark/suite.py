@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark.errors import UserError, unknown_name
+from benchmark.metrics.base import Annealing
 
 Scalar = str | int | float | bool
 Role = Literal["model", "baseline", "ceiling", "floor"]
@@ -24,6 +25,7 @@ class DataEntry(_Frozen):
     name: str
     samples: int = Field(ge=2)
     examples: int = Field(ge=2)
+    annealing: Annealing = Annealing()
 
 
 class ModelEntry(_Frozen):
@@ -39,8 +41,23 @@ class ModelEntry(_Frozen):
         return {**self.settings, **self.settings_for.get(dataset, {})}
 
 
+class PublishedEntry(_Frozen):
+    """What a paper reports for a row of ours, and in one sentence how it was measured there.
+
+    `error` is what the paper prints after its plus-minus; the protocol says what that is.
+    """
+
+    source: str
+    protocol: str
+    dataset: str
+    model: str
+    metric: str
+    value: float = Field(allow_inf_nan=False)
+    error: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+
+
 class Suite(_Frozen):
-    """Every model on every data set with every seed."""
+    """Every model on every data set with every seed, and what others reported for them."""
 
     name: str
     title: str
@@ -48,6 +65,7 @@ class Suite(_Frozen):
     seeds: tuple[int, ...]
     datasets: tuple[DataEntry, ...]
     models: tuple[ModelEntry, ...]
+    published: tuple[PublishedEntry, ...] = ()
 
     def narrowed(
         self,

@@ -1,7 +1,9 @@
 """Cells with made-up but plausible content, for tests of what is made from cells."""
 
 import math
+import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,7 +40,10 @@ LOSSES = {
     "vae_gan": ("reconstruction", "kl", "discriminator", "generator"),
     "pixelcnn_pp": ("loss",),
 }
-EXACT = ("pixelcnn_pp", "marginals", "ppca", "gmm")
+EXACT = ("pixelcnn_pp", "marginals", "gmm")
+SANDWICHED = ("vae", "vae_gan", "gan", "wgan_gp")  # by AIS, with a BDMC gap
+OBSERVED = ("gan", "wgan_gp", "vae_gan")  # through an observation model
+BOUNDED = ("ppca",)
 QUALITY = {  # how many times worse than middling
     **{"gan": 1.3, "wgan_gp": 0.9, "vae": 1.1, "vae_gan": 1.0, "pixelcnn_pp": 0.88},
     **{"marginals": 2.5, "ppca": 1.9, "gmm": 1.2},
@@ -46,6 +51,8 @@ QUALITY = {  # how many times worse than middling
 }
 TYPICAL = {  # of a middling model; better and worse ones are multiples
     **{"nll": 110.0, "bits_per_dim": 2.5, "elbo": -120.0, "iwae_50": -114.0, "iwae": -112.0},
+    **{"train_test_gap": 3.1, "bdmc_gap": 0.8, "ais_ess": 9.3, "observation_sigma": 1.6},
+    **{"ais": -111.0, "parzen": -135.0},
     **{"fid": 14.0, "inception_score": 7.0, "kid": 0.021, "precision": 0.7, "recall": 0.5},
     **{"mmd": 0.0042, "wasserstein": 1.7, "modes": 7.0, "high_quality": 0.8, "mode_kl": 0.11},
     **{"parameters": 154_321.0, "train_seconds": 41.0, "samples_per_second": 81_234.0},
@@ -134,18 +141,65 @@ def _answer(metric: Metric, dataset: str, model: str, quality: float) -> Result:
     settings = metric.settings(Conditions(samples=samples, examples=400, network=network))
     if reason:
         return result(metric.name, reason=reason, settings=settings)
-    meaning: Meaning = "exact" if model in EXACT else "upper bound"
-    if metric.name in ("elbo", "iwae_50", "iwae"):
-        meaning = "lower bound"
-    elif metric.table != "likelihood":
-        meaning = "estimate"
     value = TYPICAL[metric.name] * (quality if metric.better == "lower" else 1 / quality)
     if metric.unit == "count":
         value = TYPICAL[metric.name]
     if metric.unit in ("share", "modes"):
         value = min(value, 8.0 if metric.unit == "modes" else 1.0)
     error = None if metric.table == "cost" else abs(value) / 40
-    return result(metric.name, value, meaning=meaning, standard_error=error, settings=settings)
+    found = result(
+        metric.name,
+        value,
+        meaning=_meaning(metric, model),
+        standard_error=error,
+        settings=settings,
+        version=metric.version,
+    )
+    if metric.name == "nll":
+        n = 400 if model in EXACT else 100
+        return replace(found, n=n, per_example=per_example(value, n))
+    return replace(found, details=sandwich(value)) if metric.name == "bdmc_gap" else found
+
+
+def _meaning(metric: Metric, model: str) -> Meaning:
+    if metric.name in ("elbo", "iwae_50", "iwae", "ais"):
+        return "lower bound"
+    if metric.name not in ("nll", "bits_per_dim"):
+        return "estimate"
+    if model in EXACT:
+        return "exact"
+    return "sandwich" if model in SANDWICHED else "upper bound"
+
+
+def per_example(mean: float, n: int, spread: float = 20.0) -> np.ndarray:
+    """Values with this mean; some examples are harder than others, for every model alike."""
+    hardness = np.random.default_rng(5).standard_normal(400)[:n]
+    own = np.random.default_rng(zlib.crc32(f"{mean:.6f}".encode())).standard_normal(n)
+    values = spread * hardness + own
+    return (mean + values - values.mean()).astype(np.float32)
+
+
+def sandwich(gap: float) -> dict[str, Any]:
+    """Details of a BDMC run: bounds that close to this gap, and what the sampler saw."""
+    temperatures = [10, 30, 100, 300]
+    lower = [-90 - gap * (0.6 + 30 / t) for t in temperatures]
+    upper = [low + gap * 300 / t for low, t in zip(lower, temperatures, strict=True)]
+    return {
+        "curve": {
+            "temperatures": temperatures,
+            "lower": lower,
+            "lower_error": [1.1] * 4,
+            "upper": upper,
+            "upper_error": [1.2] * 4,
+        },
+        "acceptance": 0.66,
+        "divergences": 0.0004,
+        "energy_error": 0.31,
+        "weight_histogram": {
+            "edges": np.linspace(-4, 2, 13).tolist(),
+            "counts": [1, 0, 3, 9, 22, 61, 110, 171, 203, 140, 60, 20],
+        },
+    }
 
 
 def _why_not(metric: Metric, is_image: bool, model: str) -> str | None:
@@ -155,16 +209,28 @@ def _why_not(metric: Metric, is_image: bool, model: str) -> str | None:
         return "points are continuous: a density has no bits per dimension, see nll"
     if metric.table == "modes" and is_image:
         return "the data set's modes are not known"
-    if metric.name in ("nll", "bits_per_dim") and model not in (*EXACT, "vae", "vae_gan"):
-        return "the model gives samples only: it has no log_prob, bound or decoder"
-    if metric.name in ("elbo", "iwae_50", "iwae") and model not in ("vae", "vae_gan"):
-        return (
-            "log p(x) is exact, so no bound is needed: see nll"
-            if model in EXACT
-            else ("the model has no decoder density with an encoder to propose from")
-        )
+    if metric.table in ("likelihood", "bounds"):
+        return _why_no_likelihood(metric.name, model)
     if metric.name == "train_seconds" and model not in (*LOSSES, *EXACT):
         return "the model has no fit"
+    return None
+
+
+def _why_no_likelihood(metric: str, model: str) -> str | None:
+    if metric == "parzen":
+        return None
+    if model not in (*EXACT, *SANDWICHED, *BOUNDED):
+        return "the model gives samples only: it has no log_prob, bound or decoder"
+    if metric in ("nll", "bits_per_dim", "train_test_gap"):
+        return None
+    if model in EXACT:
+        return "log p(x) is exact, so no bound is needed: see nll"
+    if metric in ("elbo", "iwae_50", "iwae") and model not in ("vae", *BOUNDED):
+        return "the model has no encoder to propose from"
+    if metric in ("ais", "bdmc_gap", "ais_ess") and model not in SANDWICHED:
+        return "the model has no decoder"
+    if metric == "observation_sigma" and model not in OBSERVED:
+        return "the model has a likelihood of its own"
     return None
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from benchmark.data import DATASETS, load_dataset
 from benchmark.data.base import DataSet
+from benchmark.data.dequantised import _dequantised
 from benchmark.data.files import load_user_images, read_images
 from benchmark.data.mixture import Mixture, grid, ring
 from benchmark.errors import UserError
@@ -23,8 +24,9 @@ HASHES = {
     "mnist": "ff9b19403812b18b",
     "fashion_mnist": "e752d38aaa8d9679",
     "cifar10": "ac061d4bb156bf79",
+    "mnist_dequantised": "a6d6e104f5b4cef6",
 }
-REAL = ("mnist", "fashion_mnist", "cifar10")
+REAL = ("mnist", "fashion_mnist", "cifar10", "mnist_dequantised")
 SIZES = {
     "ring": (50_000, 10_000, 10_000),
     "grid": (50_000, 10_000, 10_000),
@@ -32,6 +34,7 @@ SIZES = {
     "mnist": (50_000, 10_000, 10_000),
     "fashion_mnist": (50_000, 10_000, 10_000),
     "cifar10": (40_000, 10_000, 10_000),
+    "mnist_dequantised": (50_000, 10_000, 10_000),
 }
 DIGITS = DataSpec((1, 8, 8), levels=17)
 PLANE = DataSpec((2,))
@@ -97,6 +100,28 @@ def test_the_hash_changes_with_one_value_and_with_the_levels():
         replace(data, train=data.validation, validation=data.train).hash,
     }
     assert len(hashes) == 4
+
+
+def test_dequantised_levels_come_back_and_their_noise_is_uniform():
+    images = torch.arange(256, dtype=torch.uint8).repeat(400).view(-1, 1, 4, 8)
+    levels = _dequantised(images, np.random.Generator(np.random.PCG64(seed=1))) * 256
+    assert torch.equal(levels.floor().to(torch.uint8), images)
+    noise = (levels - images).flatten().double()
+    assert 0 < noise.min() < 1e-4 < 1 - 1e-4 < noise.max() < 1
+    counts = torch.histc(noise, 20, 0, 1)
+    expected = len(noise) / 20
+    assert ((counts - expected).square() / expected).sum() < 50  # chi-square, 19 degrees
+
+
+def test_dequantised_mnist_is_mnist_with_its_labels_and_no_network():
+    floats, integers = load("mnist_dequantised"), load("mnist")
+    assert floats.spec == DataSpec((1, 28, 28))
+    assert floats.network is None
+    for split in ("train", "validation", "test"):
+        levels = (getattr(floats, split) * 256).floor().to(torch.uint8)
+        assert torch.equal(levels, getattr(integers, split))
+    assert torch.equal(floats.train_labels, integers.train_labels)
+    assert torch.equal(floats.test_labels, integers.test_labels)
 
 
 def test_a_misspelt_name_is_answered_with_the_nearest():

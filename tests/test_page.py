@@ -5,9 +5,10 @@ import re
 import shutil
 
 import pytest
-from factories import MODELS, full_suite
+from factories import MODELS, SANDWICHED, full_suite
 
 from benchmark.report import write_report
+from benchmark.suite import PublishedEntry
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 
@@ -60,11 +61,30 @@ def browser(tmp_path_factory):
     chromium.quit()
 
 
+def printed(model, value):
+    protocol = "AIS with 16 chains of 10,000 temperatures on 1,000 test examples."
+    return PublishedEntry(
+        source="Doe et al. 2020, Table 3",
+        protocol=protocol,
+        dataset="digits",
+        model=model,
+        metric="ais",
+        value=value,
+        error=1.2,
+    )
+
+
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    cells = full_suite(DATASETS)
-    write_report(folder, title="Suite", cells=cells, models=MODELS, datasets=DATASETS)
+    write_report(
+        folder,
+        title="Suite",
+        cells=full_suite(DATASETS),
+        models=MODELS,
+        datasets=DATASETS,
+        published=[printed("vae", -112.4), printed("gan", -131.0), printed("draw", -101.5)],
+    )
     return (folder / "index.html").as_uri()
 
 
@@ -100,13 +120,19 @@ def test_every_table_is_there(page):
         e.get_attribute("aria-labelledby") for e in page.find_elements("css selector", ".scroll")
     ]
     assert [name for name in headings if name] == [
-        *("likelihood_ring", "sample_quality_ring", "mode_coverage_ring", "cost_ring"),
-        *("likelihood_digits", "sample_quality_digits", "cost_digits"),
+        *("likelihood_ring", "bounds_ring", "ais_diagnostics_ring"),
+        *("sample_quality_ring", "mode_coverage_ring", "cost_ring"),
+        *("likelihood_digits", "bounds_digits", "published_digits", "ais_diagnostics_digits"),
+        *("sample_quality_digits", "cost_digits"),
     ]
-    assert len(tables(page)) == 7
-    for table in tables(page):
+    for name in (name for name in headings if name):
+        table = page.find_element("css selector", f"[aria-labelledby={name}] table")
         models = [v for rows in page.execute_script(ROWS, table, 0) for v in rows]
-        assert sorted(models) == sorted(MODELS)
+        if name.startswith("published"):
+            assert sorted(models) == ["draw", "gan", "vae"]
+        else:
+            decoders = name.startswith("ais_diagnostics")
+            assert sorted(models) == sorted(SANDWICHED if decoders else MODELS)
 
 
 def test_every_column_of_every_table_sorts_both_ways_with_dashes_last(page):
@@ -153,7 +179,7 @@ def test_names_sort_by_the_alphabet(page):
 
 def test_every_figure_shows_and_is_described(page):
     figures = page.find_elements("css selector", "figure img")
-    assert len(figures) == 2 * len(DATASETS)
+    assert len(figures) == 3 * len(DATASETS)
     for figure in figures:
         width, height = page.execute_script(
             "return [arguments[0].naturalWidth, arguments[0].naturalHeight]", figure

@@ -1,7 +1,8 @@
 import csv
 import io
+import json
 import xml.etree.ElementTree as ElementTree
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -9,16 +10,23 @@ import pytest
 from factories import MODELS, cell, full_cell, full_suite, result
 
 from benchmark import store
+from benchmark.manifest import load_manifest
 from benchmark.metrics import METRICS
+from benchmark.metrics.base import Annealing
 from benchmark.report import write_report
 from benchmark.report.curves import averaged, curves_figure
 from benchmark.report.figures import samples_figure
 from benchmark.report.page import failures, provenance
+from benchmark.report.sandwich import sandwich_figure
+from benchmark.report.tables import build_tables
 
 LONG_COLUMNS = [
     *("dataset", "model", "seed", "metric", "meaning", "value", "standard_error", "low", "high"),
     *("n", "status", "reason", "seconds"),
 ]
+KINDS_OF_TABLES = (
+    *("likelihood", "bounds", "ais_diagnostics", "sample_quality", "mode_coverage", "cost"),
+)
 
 
 def written(folder, cells, **others):
@@ -43,12 +51,13 @@ def test_a_report_has_its_tables_figures_and_page(report):
     tables = [
         f"tables/{kind}_{dataset}.{suffix}"
         for dataset in ("ring", "grid", "digits")
-        for kind in ("likelihood", "sample_quality", "mode_coverage", "cost")
+        for kind in KINDS_OF_TABLES
         for suffix in ("md", "csv", "tex")
         if (dataset, kind) != ("digits", "mode_coverage")  # a sentence on the page says why
     ]
     figures = [f"figures/samples_{name}.png" for name in ("ring", "grid", "digits")]
     figures += [f"figures/curves_{name}.svg" for name in ("ring", "grid", "digits")]
+    figures += [f"figures/ais_{name}.svg" for name in ("ring", "grid", "digits")]
     assert sorted(report[1]) == sorted([*tables, *figures, "results.csv", "index.html"])
 
 
@@ -178,6 +187,121 @@ def test_short_curves_are_left_as_they_are():
 
 def test_without_curves_there_is_no_figure():
     assert curves_figure("ring", [full_cell("ring", "data", 0)], MODELS) is None
+
+
+def test_every_decoder_has_its_sandwich_drawn_at_its_lowest_seed(suite):
+    cells = [each for each in suite if each.identity.dataset == "digits"]
+    drawing = sandwich_figure("digits", cells, MODELS)
+    assert drawing.file_name == "ais_digits.svg"
+    first = {
+        each.identity.model: answer.value
+        for each in reversed(cells)  # the lowest seed comes last, and stays
+        for answer in each.results
+        if answer.question.metric == "bdmc_gap" and answer.value is not None
+    }
+    assert sorted(first) == ["gan", "vae", "vae_gan", "wgan_gp"]
+    for model, gap in first.items():
+        assert f"{model} {gap:.2f}" in drawing.description
+    assert sandwich_figure("digits", cells[::-1], MODELS).content == drawing.content
+
+
+def test_without_a_sandwich_there_is_no_figure_of_one():
+    assert sandwich_figure("ring", [full_cell("ring", "gmm", 0)], MODELS) is None
+
+
+def test_many_decoders_are_drawn_in_several_rows():
+    some = full_cell("ring", "vae", 0)
+    cells = [replace(some, identity=replace(some.identity, model=f"m{i}")) for i in range(6)]
+    few, many = (
+        float(ElementTree.fromstring(sandwich_figure("ring", its, ()).content).get("height")[:-2])
+        for its in (cells[:3], cells)
+    )
+    assert many > 1.5 * few
+
+
+# Values of papers
+
+
+@dataclass(frozen=True)
+class Printed:
+    model: str
+    value: float
+    error: float | None = None
+    metric: str = "nll"
+    source: str = "Doe et al. 2020, Table 3"
+    protocol: str = "importance sampling with 5,000 samples"
+    dataset: str = "digits"
+
+
+def published_table(*printed):
+    tables = build_tables("digits", full_suite(("digits",)), MODELS, printed)
+    return next(table for table in tables if table.name == "published")
+
+
+def test_published_values_stand_beside_ours_in_columns_of_their_own():
+    best = Printed("wgan_gp", 70.0)
+    table = published_table(Printed("vae", 86.2, 0.3), Printed("gan", 95.0), best)
+    ours, theirs = table.columns
+    assert (ours.details[0], theirs.details[0]) == ("here", "Doe et al. 2020")
+    rows = {row.model: row for _, its in table.groups for row in its}
+    assert list(rows) == ["gan", "wgan_gp", "vae"]
+    assert theirs.text(rows["vae"].entries[1]) == "86.20 ± 0.30"
+    assert theirs.text(rows["gan"].entries[1]) == "95.00"
+    assert ours.text(rows["vae"].entries[0]).startswith("≈ ")
+    assert not any(entry.best for row in rows.values() for entry in row.entries)
+    assert table.remarks[0] == (
+        "NLL of Doe et al. 2020, Table 3: importance sampling with 5,000 samples."
+    )
+
+
+def test_values_of_different_protocols_never_share_a_column():
+    other = Printed("gan", 95.0, protocol="Parzen windows")
+    table = published_table(Printed("vae", 86.2), other)
+    assert len(table.columns) == 3
+    rows = {
+        row.model: [entry.mean for entry in row.entries[1:]] for _, r in table.groups for row in r
+    }
+    assert rows == {"vae": [86.2, None], "gan": [None, 95.0]}
+
+
+def test_a_published_model_that_was_not_run_has_a_row_and_a_reason():
+    table = published_table(Printed("draw", 80.97))
+    assert table.groups[-1][0] == "Not run"
+    assert table.footnotes == {"a": "not run"}
+
+
+def test_a_published_metric_that_is_not_measured_here_has_one_column():
+    (column,) = published_table(Printed("vae", 1.0, metric="mos")).columns
+    assert column.head == "mos (Doe et al. 2020)"
+
+
+def test_published_values_are_written_for_their_data_set_alone(tmp_path):
+    cells = full_suite(("ring", "digits"), ("vae",), (0,))
+    files = written(tmp_path, cells, published=(Printed("vae", 86.2),))
+    assert "tables/published_digits.md" in files
+    assert "tables/published_ring.md" not in files
+    assert b"Doe et al. 2020" in files["index.html"]
+    assert b"Doe" not in files["tables/likelihood_digits.md"]
+
+
+def test_a_manifest_carries_published_values_and_one_without_them_is_read(tmp_path):
+    old = {
+        "title": "Old",
+        "description": "",
+        "budget": 1.0,
+        "models": ["vae"],
+        "datasets": {"ring": {"samples": 10, "examples": 10, "network": None}},
+    }
+    (tmp_path / "run.json").write_text(json.dumps(old))
+    assert load_manifest(tmp_path).published == ()
+    assert load_manifest(tmp_path).datasets["ring"].conditions().annealing == Annealing()
+    (tmp_path / "run.json").write_text(
+        json.dumps(old | {"published": [asdict(Printed("vae", 3.0))]})
+    )
+    manifest = load_manifest(tmp_path)
+    manifest.save(tmp_path)
+    assert load_manifest(tmp_path) == manifest
+    assert manifest.published[0].value == 3.0
 
 
 # What the page says besides

@@ -1,6 +1,8 @@
 import pytest
 
+from benchmark.data import DATASETS
 from benchmark.errors import UserError
+from benchmark.metrics.base import Annealing
 from benchmark.models import load_factory
 from benchmark.suite import load_suite, suite_names
 
@@ -17,6 +19,21 @@ name = "noise"
 factory = "zoo.baselines:Noise"
 role = "floor"
 """
+
+PUBLISHED = """
+[[published]]
+source = "Somebody 2017"
+protocol = "A bound of 100 examples."
+dataset = "ring"
+model = "noise"
+metric = "ais"
+value = -3.5
+error = 0.25
+"""
+
+
+def annealed(line):
+    return SMALL.replace("[[models]]", f"[datasets.annealing]\n{line}\n[[models]]")
 
 
 def written(tmp_path, text):
@@ -44,6 +61,12 @@ def test_a_suite_is_read_from_a_file_and_named_after_it(tmp_path):
         (SMALL.replace('"floor"', '"flor"'), r"models\.0\.role: Input should be 'model'"),
         (SMALL.replace("samples = 100", "samples = 1"), r"datasets\.0\.samples: .* 2"),
         (SMALL + "\n[", "is no TOML"),
+        (annealed("chain = 4"), r"datasets\.0\.annealing\.chain: "),
+        (annealed("chains = 4.5"), r"datasets\.0\.annealing\.chains: .* integer"),
+        (annealed("chains = 0"), r"datasets\.0\.annealing: .*chains must be at least 1, got 0"),
+        (SMALL + PUBLISHED.replace("metric", "metrics"), r"published\.0\.metric"),
+        (SMALL + PUBLISHED.replace("0.25", "-0.25"), r"published\.0\.error: .* 0"),
+        (SMALL + PUBLISHED.replace("-3.5", "nan"), r"published\.0\.value: .* finite"),
     ],
 )
 def test_a_wrong_key_or_value_is_named_with_its_path(tmp_path, wrong, complaint):
@@ -80,3 +103,42 @@ def test_a_users_model_becomes_a_row_named_after_its_class():
     assert suite.models[-1].name == "MyModel"
     with pytest.raises(UserError, match="has a model named 'gan' already"):
         suite.with_model("other.py:gan")
+
+
+def test_a_data_set_says_how_far_annealing_goes_and_keeps_the_other_defaults(tmp_path):
+    entry = load_suite(written(tmp_path, annealed("chains = 4"))).datasets[0]
+    assert entry.annealing == Annealing(chains=4)
+    assert load_suite(written(tmp_path, SMALL)).datasets[0].annealing == Annealing()
+
+
+def test_published_values_are_read_with_their_source(tmp_path):
+    suite = load_suite(written(tmp_path, SMALL + PUBLISHED))
+    entry = suite.published[0]
+    assert (entry.source, entry.metric, entry.value, entry.error) == (
+        "Somebody 2017",
+        "ais",
+        -3.5,
+        0.25,
+    )
+    assert suite.narrowed(["noise"], None, None).published == suite.published
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_data_sets_and_published_values_of_shipped_suites_name_what_there_is(name):
+    suite = load_suite(name)
+    datasets = {entry.name for entry in suite.datasets}
+    assert datasets <= {source.name for source in DATASETS}
+    rows = {(dataset, model.name) for dataset in datasets for model in suite.models}
+    assert {(entry.dataset, entry.model) for entry in suite.published} <= rows
+
+
+def test_the_decoders_suite_has_the_papers_table():
+    suite = load_suite("decoders")
+    table = {(entry.model, entry.metric): entry.value for entry in suite.published}
+    assert len(table) == len(suite.published) == 6 * 4 + 2
+    assert table["vae_50", "ais"] == 991.435
+    assert table["gmmn_10", "parzen"] == 262.73
+    assert table["vae_10", "iwae"] - table["vae_10", "ais"] == pytest.approx(-218.909)
+    assert table["gan_50", "bdmc_gap"] == 10.045
+    expected = Annealing(examples=1000, simulated=100, chains=16, temperatures=10000, leapfrog=10)
+    assert suite.datasets[0].annealing == expected

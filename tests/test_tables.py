@@ -250,16 +250,26 @@ def test_bounds_carry_their_sign():
     ]
     exact = [result("nll", 90.0, meaning="exact", standard_error=1.0, settings=settings)]
     cells = [cell("digits", "vae", 0, bounds), cell("digits", "gmm", 0, exact)]
-    table = build_table("likelihood", "digits", cells, MODELS)
-    assert texts(table)["vae"] == ["≤ 110.00 ± 1.00", "≥ −120.00 ± 1.00"]
-    assert texts(table)["gmm"][0] == "90.00 ± 1.00"
-    assert "≤ marks an upper bound, ≥ a lower bound" in table.caption
+    values = build_table("likelihood", "digits", cells, MODELS)
+    bounds = build_table("bounds", "digits", cells, MODELS)
+    assert texts(values)["vae"][0] == "≤ 110.00 ± 1.00"
+    assert texts(values)["gmm"][0] == "90.00 ± 1.00"
+    assert texts(bounds)["vae"] == ["≥ −120.00 ± 1.00"]
+    assert "≤ marks an upper bound" in values.caption
+    assert "≥ marks a lower bound" in bounds.caption
+
+
+def test_the_weakest_seed_says_what_a_mean_means():
+    sandwich, exact = (result("nll", 1.0, meaning=each) for each in ("sandwich", "exact"))
+    bound = result("nll", 2.0, meaning="upper bound")
+    assert summarise({0: exact, 1: sandwich}).meaning == "sandwich"
+    assert summarise({0: sandwich, 1: bound, 2: exact}).meaning == "upper bound"
 
 
 # Formats
 
 
-@pytest.mark.parametrize("kind", ["likelihood", "samples", "cost"])
+@pytest.mark.parametrize("kind", ["likelihood", "bounds", "samples", "cost"])
 def test_markdown_columns_line_up(kind):
     text = markdown_table(build_table(kind, "digits", full_suite(("digits",)), MODELS))
     lines = [line for line in text.splitlines() if line.startswith("|")]
@@ -284,7 +294,7 @@ def test_the_csv_holds_bare_numbers_and_reasons():
     )
 
 
-@pytest.mark.parametrize("kind", ["likelihood", "samples", "cost"])
+@pytest.mark.parametrize("kind", ["likelihood", "bounds", "samples", "cost"])
 def test_latex_is_balanced_and_plain(kind):
     nasty = cell("digits", "my_model", 0, failure="50% of $x_i$ & {y} ~ #1 \\ é → 日 ^2")
     cells = [*full_suite(("digits",)), nasty]
@@ -318,6 +328,20 @@ def test_the_terminal_table_of_unfinished_cells_has_dashes():
     assert re.search(r"^gan +0/1 +—", text, flags=re.MULTILINE)
     assert summary_table([cell("digits", "gan", 0)]).splitlines()[1] == "no value yet"
     assert summary_table([]) == ""
+
+
+def test_the_terminal_marks_sandwiches_and_bounds_and_says_what_they_are():
+    lines = summary_table(full_suite(("digits",)), MODELS).splitlines()
+    rows = {line.split()[0]: line for line in lines if line.startswith(MODELS)}
+    assert [row for row in ("pixelcnn_pp", "vae", "ppca") if "≈" in rows[row]] == ["vae"]
+    assert "≤" in rows["ppca"]
+    assert lines[-1] == "≈ a sandwich: upper bound, its gap measured   ≤ upper bound, gap unknown"
+
+
+def test_the_terminal_keeps_the_order_of_rows_that_the_likelihood_table_changes():
+    lines = summary_table(full_suite(("digits",)), MODELS).splitlines()
+    rows = [line.split()[0] for line in lines if line.startswith(MODELS)]
+    assert rows[: len(MODELS)] == list(MODELS)
 
 
 def test_rows_without_an_order_come_as_the_cells_do():

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.data.base import DataSet
+from benchmark.data.dequantised import load_mnist_dequantised
 from benchmark.data.digits import load_digits
 from benchmark.data.files import load_user_images
 from benchmark.data.mixture import load_grid, load_ring
@@ -28,6 +29,7 @@ DATASETS = (
     DataSource("mnist", "28x28 handwritten digits, 256 levels", load_mnist),
     DataSource("fashion_mnist", "28x28 pictures of clothes, 256 levels", load_fashion_mnist),
     DataSource("cifar10", "32x32 RGB photographs, 256 levels", load_cifar10),
+    DataSource("mnist_dequantised", "MNIST with uniform noise, floats", load_mnist_dequantised),
 )
 
 

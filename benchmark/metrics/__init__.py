@@ -5,9 +5,11 @@ function needs and adds the error bar.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from benchmark.metrics import (
+    annealing,
     cost,
     frechet,
     inception_score,
@@ -15,6 +17,7 @@ from benchmark.metrics import (
     likelihood,
     mmd,
     mode_coverage,
+    parzen,
     precision_recall,
     wasserstein,
 )
@@ -23,6 +26,18 @@ from benchmark.metrics.base import Conditions, Metric
 
 def _examples(conditions: Conditions) -> Mapping[str, Any]:
     return {"examples": conditions.examples}
+
+
+def _annealing(conditions: Conditions) -> Mapping[str, Any]:
+    return asdict(conditions.annealing)
+
+
+def _likelihood(conditions: Conditions) -> Mapping[str, Any]:
+    return {**_examples(conditions), "annealing": _annealing(conditions)}
+
+
+def _parzen(conditions: Conditions) -> Mapping[str, Any]:
+    return {**_samples(conditions), **_examples(conditions)}
 
 
 def _samples(conditions: Conditions) -> Mapping[str, Any]:
@@ -39,11 +54,18 @@ def _wasserstein(conditions: Conditions) -> Mapping[str, Any]:
 
 
 METRICS = (
-    Metric("nll", "NLL", "likelihood", "nats", "lower", likelihood.nll, settings=_examples),
-    Metric("bits_per_dim", "bits/dim", "likelihood", "bits/dim", "lower", likelihood.bits_per_dim, settings=_examples, decimals=3),
-    Metric("elbo", "ELBO (k = 1)", "likelihood", "nats", "higher", likelihood.elbo, settings=_examples),
-    Metric("iwae_50", "IWAE (k = 50)", "likelihood", "nats", "higher", likelihood.iwae_50, settings=_examples),
-    Metric("iwae", "IWAE (k = 1000)", "likelihood", "nats", "higher", likelihood.iwae, settings=_examples),
+    Metric("nll", "NLL", "likelihood", "nats", "lower", likelihood.nll, version=2, settings=_likelihood),
+    Metric("bits_per_dim", "bits/dim", "likelihood", "bits/dim", "lower", likelihood.bits_per_dim, version=2, settings=_likelihood, decimals=3),
+    Metric("train_test_gap", "Train-test gap", "likelihood", "nats", None, likelihood.train_test_gap, settings=_likelihood),
+    Metric("bdmc_gap", "BDMC gap", "likelihood", "nats", None, annealing.bdmc_gap, settings=_annealing),
+    Metric("ais_ess", "Effective chains", "likelihood", "chains", None, annealing.effective_chains, settings=_annealing, decimals=1),
+    Metric("observation_sigma", "σ of observation", "likelihood", "data units", None, annealing.observation_sigma, decimals=3),
+    Metric("elbo", "ELBO (k = 1)", "bounds", "nats", "higher", likelihood.elbo, settings=_examples),
+    Metric("iwae_50", "IWAE (k = 50)", "bounds", "nats", "higher", likelihood.iwae_50, settings=_examples),
+    Metric("iwae", "IWAE (k = 1000)", "bounds", "nats", "higher", likelihood.iwae, settings=_examples),
+    Metric("ais", "AIS", "bounds", "nats", "higher", annealing.ais, settings=_annealing),
+    Metric("ais_train", "AIS, training set", "bounds", "nats", "higher", annealing.ais_train, settings=_annealing),
+    Metric("parzen", "Parzen", "bounds", "nats", None, parzen.measure, settings=_parzen),
     Metric("fid", "FID", "samples", "squared feature distance", "lower", frechet.measure, settings=_features),
     Metric("inception_score", "IS", "samples", "classes", "higher", inception_score.measure, settings=_features),
     Metric("kid", "KID", "samples", "squared MMD", "lower", kid.measure, settings=_features, decimals=4),

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
@@ -95,21 +95,49 @@ class Cost:
 
 @dataclass(frozen=True)
 class Annealing:
-    """How far annealed importance sampling goes; more of each tightens its bounds.
+    """How far annealed importance sampling goes; more of each number tightens its bounds.
 
     Args:
-        examples: test examples (and at most as many training examples) it is run on.
+        examples: test examples that it is run on, the first ones.
+        train_examples: training examples, for the gap between the two.
         simulated: examples drawn from the model, on which both bounds are had.
         chains: for each example.
         temperatures: intermediate distributions.
         leapfrog: steps of a trajectory, one trajectory a temperature.
+        start: where the path sets out, "prior", "encoder" or "posterior"; "auto" takes the one
+            with the smallest gap on a few simulated examples.
+        schedule: "adaptive", "sigmoid" or "linear".
     """
 
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt key in a suite file
+
     examples: int = 100
+    train_examples: int = 50
     simulated: int = 50
     chains: int = 16
-    temperatures: int = 300
+    temperatures: int = 200
     leapfrog: int = 3
+    start: Literal["auto", "prior", "encoder", "posterior"] = "auto"
+    schedule: Literal["adaptive", "sigmoid", "linear"] = "adaptive"
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            least = 2 if name in ("chains", "examples", "train_examples", "simulated") else 1
+            if isinstance(value, int) and value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+
+    def scaled(self, budget: float) -> "Annealing":
+        """The same at a fraction of its length, and never below what gives an error bar."""
+        if budget >= 1:
+            return self
+        shrunk = {
+            name: min(getattr(self, name), max(least, round(getattr(self, name) * budget)))
+            for name, least in SHORTEST.items()
+        }
+        return replace(self, **shrunk)
+
+
+SHORTEST = {"examples": 30, "train_examples": 20, "simulated": 20, "temperatures": 20}
 
 
 @dataclass(frozen=True)

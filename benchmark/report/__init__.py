@@ -10,6 +10,7 @@ from benchmark.report.contents import datasets_of
 from benchmark.report.files import csv_table, latex_table, markdown_table
 from benchmark.report.long_table import long_table
 from benchmark.report.page import Section, render_page
+from benchmark.report.published import PublishedValue
 from benchmark.report.tables import build_tables
 from benchmark.store import Cell, write_atomically
 
@@ -21,6 +22,7 @@ def write_report(
     cells: Sequence[Cell],
     models: Sequence[str],
     datasets: Sequence[str] = (),
+    published: Sequence[PublishedValue] = (),
 ) -> None:
     """Writes `results.csv`, `tables/`, `figures/` and `index.html`; equal cells give equal bytes.
 
@@ -31,15 +33,19 @@ def write_report(
         cells: of one protocol: one budget and one sample count.
         models: the order of rows; models that it does not name follow as they come in `cells`.
         datasets: the order of data sets, in the same way.
+        published: values of papers, shown beside ours in a table of their own.
     """
     from benchmark.report.curves import curves_figure
     from benchmark.report.figures import samples_figure
+    from benchmark.report.sandwich import sandwich_figure
 
     files: dict[str, bytes] = {"results.csv": long_table(cells, models, datasets).encode()}
     sections = []
     for dataset, its_cells in datasets_of(cells, datasets).items():
-        tables = build_tables(dataset, its_cells, models)
+        papers = [each for each in published if each.dataset == dataset]
+        tables = build_tables(dataset, its_cells, models, papers)
         drawn = [
+            sandwich_figure(dataset, its_cells, models),
             samples_figure(dataset, its_cells, models),
             curves_figure(dataset, its_cells, models),
         ]
@@ -59,7 +65,7 @@ def write_report(
 def _remove_stale(folder: Path, keep: set[str]) -> None:
     """Removes earlier tables and figures, and no file that this module does not write."""
     patterns = ["tables/*_*.md", "tables/*_*.csv", "tables/*_*.tex"]
-    patterns += ["figures/samples_*.png", "figures/curves_*.svg"]
+    patterns += ["figures/samples_*.png", "figures/curves_*.svg", "figures/ais_*.svg"]
     for path in (path for pattern in patterns for path in folder.glob(pattern)):
         if path.relative_to(folder).as_posix() not in keep:
             path.unlink()

@@ -10,12 +10,13 @@ from benchmark.store import Cell, Result
 
 Group = Literal["Models", "Baselines", "Ceilings and floors"]
 GROUPS: tuple[Group, ...] = ("Models", "Baselines", "Ceilings and floors")
+APART: Group = "Ceilings and floors"  # compete with nobody
 
 
 def group_of(cell: Cell) -> Group:
     """Which part of a table the cell's row stands in."""
     if cell.role in ("ceiling", "floor"):
-        return "Ceilings and floors"
+        return APART
     return "Baselines" if cell.role == "baseline" else "Models"
 
 
@@ -39,6 +40,20 @@ def models_of(cells: Sequence[Cell], order: Sequence[str]) -> dict[str, dict[int
     return {
         name: {c.identity.seed: c for c in by_seed if c.identity.model == name} for name in names
     }
+
+
+def grouped(
+    cells: Sequence[Cell], order: Sequence[str]
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The models of one data set by their role: (group, names); no group is empty."""
+    by_model = models_of(cells, order)
+    group = {model: group_of(next(iter(its.values()))) for model, its in by_model.items()}
+    parts = [(name, tuple(model for model in group if group[model] == name)) for name in GROUPS]
+    return tuple((name, members) for name, members in parts if members)
+
+
+def seeds_of(cells: Iterable[Cell]) -> list[int]:
+    return sorted({cell.identity.seed for cell in cells})
 
 
 def current(cell: Cell, metric: Metric) -> list[Result]:

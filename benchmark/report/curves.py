@@ -53,6 +53,7 @@ def curves_figure(dataset: str, cells: Sequence[Cell], models: Sequence[str]) ->
         f"Training losses against step on {dataset} for: {', '.join(curves)}.",
         "Training losses against step, a line for each training seed; long curves are averaged "
         f"over stretches, {MOST_POINTS} to a curve.",
+        "Training curves",
     )
 
 

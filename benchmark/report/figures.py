@@ -27,6 +27,7 @@ class Drawing:
     content: bytes
     description: str
     caption: str
+    title: str
 
 
 def samples_figure(dataset: str, cells: Sequence[Cell], models: Sequence[str]) -> Drawing | None:
@@ -36,7 +37,7 @@ def samples_figure(dataset: str, cells: Sequence[Cell], models: Sequence[str]) -
     """
     firsts = [next(iter(by_seed.values())) for by_seed in models_of(cells, models).values()]
     real = next((cell.real for cell in firsts if cell.real is not None), None)
-    is_image = firsts[0].levels is not None
+    is_image = len(firsts[0].shape) == 3
     if real is None or not (is_image or firsts[0].shape == (2,)):
         return None
     figure, panels = _panels(len(firsts) + 1)
@@ -57,6 +58,7 @@ def samples_figure(dataset: str, cells: Sequence[Cell], models: Sequence[str]) -
         png(figure),
         f"{kind} of {dataset} drawn by each of: {names}; the first panel holds real data.",
         _caption(is_image, sorted({cell.identity.seed for cell in firsts})),
+        "Samples",
     )
 
 
@@ -93,11 +95,9 @@ def _caption(is_image: bool, seeds: Sequence[int]) -> str:
 def _draw_images(
     panel: Axes, images: np.ndarray, real: np.ndarray, levels: int | None, colour: str
 ) -> None:
-    assert levels is not None
-    white = levels - 1
-    panel.imshow(
-        _tiled(images, white) / white, cmap="gray", vmin=0, vmax=1, interpolation="nearest"
-    )
+    white = 1 if levels is None else levels - 1  # continuous images have their range in [0, 1]
+    canvas = _tiled(images, white).clip(0, white) / white
+    panel.imshow(canvas, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     _frame(panel, colour)
 
 
@@ -106,7 +106,8 @@ def _tiled(images: np.ndarray, white: int) -> np.ndarray:
     _, channels, height, width = images.shape
     gap = max(1, height // 12)
     step_down, step_right = height + gap, width + gap
-    canvas = np.full((GRID_SIDE * step_down - gap, GRID_SIDE * step_right - gap, channels), white)
+    size = (GRID_SIDE * step_down - gap, GRID_SIDE * step_right - gap, channels)
+    canvas = np.full(size, float(white))
     for index, image in enumerate(images[: GRID_SIDE**2]):
         top, left = index // GRID_SIDE * step_down, index % GRID_SIDE * step_right
         canvas[top : top + height, left : left + width] = image.transpose(1, 2, 0)

@@ -13,7 +13,14 @@ _LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
     **{"<": "$<$", ">": "$>$", "|": "$|$", '"': "''", DASH: "--", "–": "--", "−": "$-$"},
-    **{"±": r"$\pm$", "≤": r"$\leq$", "≥": r"$\geq$", "↑": r"$\uparrow$", "↓": r"$\downarrow$"},
+    **{
+        "±": r"$\pm$",
+        "≤": r"$\leq$",
+        "≥": r"$\geq$",
+        "≈": r"$\approx$",
+        "↑": r"$\uparrow$",
+        "↓": r"$\downarrow$",
+    },
     **{"²": "$^2$", "₂": "$_2$", "→": r"$\to$", "×": r"$\times$", "σ": r"$\sigma$"},
 }
 
@@ -41,16 +48,20 @@ def markdown_table(table: Table) -> str:
 
 def csv_table(table: Table) -> str:
     """The same rows with bare numbers; why any are missing stands in the last column."""
+    rows = [(group, row) for group, its in table.groups for row in its]
+    several = any(entry.seeds > 1 for _, row in rows for entry in row.entries)
+    columns: dict[str, list[object]] = {
+        "group": [group for group, _ in rows],
+        "model": [row.model for _, row in rows],
+        "role": [row.role for _, row in rows],
+    }
+    for place, column in enumerate(table.columns):
+        columns |= _csv_columns(column, [row.entries[place] for _, row in rows], several)
+    columns["notes"] = [_csv_notes(table, row) for _, row in rows]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    several = any(e.seeds > 1 for _, rows in table.groups for row in rows for e in row.entries)
-    fields = ("", "_sd" if several else "_se", "_meaning", "_seeds", "_best")
-    heads = [f"{column.identifier}{field}" for column in table.columns for field in fields]
-    writer.writerow(["group", "model", "role", *heads, "notes"])
-    for group, rows in table.groups:
-        for row in rows:
-            numbers = [field for entry in row.entries for field in _csv_fields(entry)]
-            writer.writerow([group, row.model, row.role, *numbers, _csv_notes(table, row)])
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
     return text.getvalue()
 
 
@@ -60,7 +71,7 @@ def latex_table(table: Table) -> str:
     width = len(table.columns) + 1
     size = r"\footnotesize" if width <= WIDE else r"\scriptsize"
     lines = [
-        "% needs \\usepackage{booktabs}",
+        r"% needs \usepackage{booktabs}",
         r"\begin{table}",
         rf"\centering{size}\setlength{{\tabcolsep}}{{4pt}}",
         rf"\caption{{{_latex(table.caption)}}}",
@@ -96,9 +107,23 @@ def _markdown(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;")
 
 
-def _csv_fields(entry: Entry) -> list[object]:
-    seeds = f"{entry.measured} of {entry.seeds}"
-    return [entry.mean, entry.spread, entry.meaning, seeds, "yes" if entry.best else "no"]
+def _csv_columns(
+    column: Column, entries: Sequence[Entry], several: bool
+) -> dict[str, list[object]]:
+    """A column's bare numbers; what is derived or published has fewer of them."""
+    shown = [entry.mean if entry.words is None else entry.words for entry in entries]
+    spreads = [entry.spread for entry in entries]
+    name = column.identifier
+    if column.source is None:
+        errors = any(spread is not None for spread in spreads)
+        return {name: [*shown], **({f"{name}_error": [*spreads]} if errors else {})}
+    return {
+        name: [*shown],
+        f"{name}_sd" if several else f"{name}_se": [*spreads],
+        f"{name}_meaning": [entry.meaning for entry in entries],
+        f"{name}_seeds": [f"{entry.measured} of {entry.seeds}" for entry in entries],
+        f"{name}_best": ["yes" if entry.best else "no" for entry in entries],
+    }
 
 
 def _csv_notes(table: Table, row: Row) -> str:

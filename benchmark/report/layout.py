@@ -3,42 +3,59 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmark.metrics.base import Metric
+from benchmark.metrics.base import Better, Metric
 from benchmark.metrics.base import Table as Kind
-from benchmark.report.contents import Group
 from benchmark.report.numbers import written_with_spread
 from benchmark.report.summary import Entry
+from benchmark.store import Meaning
 
 KINDS: dict[Kind, tuple[str, str]] = {  # name in file names, title
     "likelihood": ("likelihood", "Likelihood"),
+    "bounds": ("bounds", "Bounds and estimates of log-likelihood"),
     "samples": ("sample_quality", "Sample quality"),
     "modes": ("mode_coverage", "Mode coverage"),
     "cost": ("cost", "Cost"),
 }
 DASH = "—"
 _ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}
-_BOUNDS = {"upper bound": "≤ ", "lower bound": "≥ "}
+_SIGNS = {"sandwich": "≈ ", "upper bound": "≤ ", "lower bound": "≥ "}
+
+
+def sign(meaning: Meaning | None) -> str:
+    """What stands before a value that is not exact."""
+    return _SIGNS.get(meaning or "", "")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which stored results a column shows: values under other settings stand elsewhere."""
+
+    metric: Metric
+    settings: str  # from `contents.settings_key`
 
 
 @dataclass(frozen=True)
 class Column:
-    """A metric under one setting: values of another network or sample count stand elsewhere.
+    """A column's head, and how its entries are written.
 
     Args:
-        settings: key of the setting, from `contents.settings_key`.
         details: what the head says besides the label: unit, network, sample count.
         identifier: in the table's CSV; the metric's name unless two columns share that.
+        source: None where entries are derived from another column, or were not measured here.
     """
 
-    metric: Metric
-    settings: str
+    label: str
+    unit: str
+    better: Better | None
+    decimals: int
     details: tuple[str, ...]
     identifier: str
+    source: Source | None = None
 
     @property
     def name(self) -> str:
         """The label with its arrow, such as `FID ↓`."""
-        return self.metric.label + _ARROWS[self.metric.better]
+        return self.label + _ARROWS[self.better]
 
     @property
     def head(self) -> str:
@@ -49,48 +66,53 @@ class Column:
         """An entry as written under this head, without footnotes: `≤ 1.25 ± 0.01 (2 of 3)`."""
         if entry.mean is None:
             return DASH
-        number = written_with_spread(entry.mean, entry.spread, self.metric.decimals)
+        if entry.words is not None:
+            return entry.words
+        number = written_with_spread(entry.mean, entry.spread, self.decimals)
         seeds = "" if entry.measured == entry.seeds else f" ({entry.measured} of {entry.seeds})"
-        return f"{_BOUNDS.get(entry.meaning or '', '')}{number}{seeds}"
+        return f"{sign(entry.meaning)}{number}{seeds}"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One model's entries, one a column, and the footnote letters of each."""
+    """One model's entries, one a column, and the footnote letters of each.
+
+    Args:
+        aside: what stands in brackets behind the name, where its group does not say it.
+    """
 
     model: str
     role: str
+    aside: str
     entries: tuple[Entry, ...]
     letters: tuple[tuple[str, ...], ...]
 
     @property
     def label(self) -> str:
-        return f"{self.model} ({self.role})" if self.role in ("ceiling", "floor") else self.model
+        return f"{self.model} ({self.aside})" if self.aside else self.model
 
 
 @dataclass(frozen=True)
 class Table:
-    """One kind of table of one data set. Without any value it has no columns, only remarks.
+    """One table of one data set. Without any value it has no columns, only remarks.
 
     Args:
+        name: in file names.
         caption: sentences that say how to read it.
-        groups: rows set apart from each other; no group is empty.
+        groups: (title, rows) set apart from each other; no group is empty.
         footnotes: {letter: why a value is missing}.
         remarks: sentences about what the table does not show.
     """
 
-    kind: Kind
+    name: str
+    title: str
     dataset: str
     caption: str
     columns: tuple[Column, ...]
-    groups: tuple[tuple[Group, tuple[Row, ...]], ...]
+    groups: tuple[tuple[str, tuple[Row, ...]], ...]
     footnotes: Mapping[str, str]
     remarks: tuple[str, ...]
 
     @property
     def file_name(self) -> str:
-        return f"{KINDS[self.kind][0]}_{self.dataset}"
-
-    @property
-    def title(self) -> str:
-        return KINDS[self.kind][1]
+        return f"{self.name}_{self.dataset}"

@@ -1,6 +1,7 @@
-"""How numbers are written: as many decimals as mean something, thousands apart."""
+"""How numbers are written: as many decimals as mean something, thousands apart; and lists."""
 
 import math
+from collections.abc import Sequence
 
 SIGNIFICANT = 5  # digits of a value that has fewer decimals than its metric asks for
 HUGE = 1e7
@@ -33,3 +34,8 @@ def decimals_for(value: float, decimals: int) -> int:
 
 def count(number: int) -> str:
     return f"{number:,}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -33,11 +33,9 @@ class Section:
         """What an example is, such as `1×8×8 images, 17 levels`."""
         cell = self.cells[0]
         sides = "×".join(map(str, cell.shape))
-        return (
-            f"{sides} images, {cell.levels} levels"
-            if cell.levels
-            else f"points in {sides} dimensions"
-        )
+        if len(cell.shape) == 3:
+            return f"{sides} images, {f'{cell.levels} levels' if cell.levels else 'continuous'}"
+        return f"points in {sides} dimensions"
 
 
 def render_page(title: str, sections: Sequence[Section]) -> str:

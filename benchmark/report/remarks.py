@@ -3,36 +3,36 @@
 from collections.abc import Collection, Sequence
 
 from benchmark.metrics.base import Metric
-from benchmark.metrics.base import Table as Kind
 from benchmark.report.contents import current, one_line, reason_of
-from benchmark.report.layout import KINDS, Column, Row
-from benchmark.store import Cell
+from benchmark.report.layout import Column, sign
+from benchmark.report.numbers import listed
+from benchmark.report.parts import Parts
+from benchmark.store import Cell, Meaning
 
-_BOUND_MARKS = {"upper bound": "≤ an upper bound", "lower bound": "≥ a lower bound"}
+_BOUNDS: dict[Meaning, str] = {"upper bound": "an upper bound", "lower bound": "a lower bound"}
 
 
-def caption(kind: Kind, dataset: str, rows: Sequence[Row], seeds: Sequence[int]) -> str:
-    """What the table shows, what ± is, what bold is, and what ≤ and ≥ are."""
-    entries = [entry for row in rows for entry in row.entries if entry.mean is not None]
-    sentences = [f"{KINDS[kind][1]} on {dataset}: {_spread(seeds)}."]
+def caption(parts: Parts, dataset: str, seeds: Sequence[int]) -> str:
+    """What the table shows, what ± is, what bold is, and what the signs before values are."""
+    entries = [entry for row in parts.entries.values() for entry in row if entry.mean is not None]
+    signs = _signs(parts)
+    sentences = [f"{parts.title} on {dataset}: {_spread(seeds)}."]
     if any(entry.best for entry in entries):
+        apart = "; exact values, sandwiches and bounds each among their own" if signs else ""
         sentences.append(
-            "Bold: the best of models and baselines, and whatever is within error of it."
+            f"Bold: the best of models and baselines, and whatever is within error of it{apart}."
         )
-    meanings = {entry.meaning for entry in entries}
-    if marks := [mark for meaning, mark in _BOUND_MARKS.items() if meaning in meanings]:
-        first, *others = marks
-        sign, bound = first.split(" ", 1)
-        listed = ", ".join([f"{sign} marks {bound}", *others])
-        sentences.append(f"{listed}; bounds and exact values are ranked apart.")
-    return " ".join(sentences)
+    return " ".join([*sentences, *signs])
 
 
 def units(columns: Sequence[Column]) -> list[str]:
     """The units of sample metrics, which their heads leave to network and sample count."""
-    metrics = {c.metric.label: c.metric.unit for c in columns if c.metric.table == "samples"}
-    parts = [f"{label}: {unit}" for label, unit in metrics.items()]
-    return [f"Units: {'; '.join(parts)}."] if parts else []
+    parts = {
+        column.label: f"{column.label}: {column.unit}"
+        for column in columns
+        if column.source and column.source.metric.table == "samples"
+    }
+    return [f"Units: {'; '.join(parts.values())}."] if parts else []
 
 
 def dropped_metrics(metrics: Sequence[Metric], cells: Sequence[Cell]) -> list[str]:
@@ -40,12 +40,31 @@ def dropped_metrics(metrics: Sequence[Metric], cells: Sequence[Cell]) -> list[st
     why: dict[str, list[str]] = {}
     for metric in metrics:
         why.setdefault(_why_dropped(metric, cells), []).append(metric.label)
-    return [f"No column for {_listed(labels)}: {reason}." for reason, labels in why.items()]
+    return [f"No column for {listed(labels)}: {reason}." for reason, labels in why.items()]
 
 
 def absent_models(models: Sequence[str], present: Collection[str]) -> list[str]:
     missing = [model for model in dict.fromkeys(models) if model not in present]
-    return [f"Not run on this data set: {_listed(missing)}."] if missing else []
+    return [f"Not run on this data set: {listed(missing)}."] if missing else []
+
+
+def _signs(parts: Parts) -> list[str]:
+    """What each sign in the table marks, a sandwich explained."""
+    meanings = {
+        entry.meaning for row in parts.entries.values() for entry in row if entry.mean is not None
+    }
+    sentences = []
+    if "sandwich" in meanings:
+        sentences.append(
+            f"{sign('sandwich')}marks a sandwich: the value is a bound by annealed importance "
+            "sampling (AIS) on the test data, and its distance from the truth (the BDMC gap) was "
+            "measured on data simulated from the model."
+        )
+    if bounds := [bound for bound in _BOUNDS if bound in meanings]:
+        first, *others = bounds
+        marks = [f"{sign(first)}marks {_BOUNDS[first]}", *(sign(b) + _BOUNDS[b] for b in others)]
+        sentences.append(f"{', '.join(marks)}.")
+    return sentences
 
 
 def _why_dropped(metric: Metric, cells: Sequence[Cell]) -> str:
@@ -59,7 +78,3 @@ def _spread(seeds: Sequence[int]) -> str:
     if len(seeds) > 1:
         return f"mean ± standard deviation over {len(seeds)} training seeds"
     return "value ± standard error of the measurement, one training seed"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

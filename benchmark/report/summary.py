@@ -8,6 +8,8 @@ from statistics import fmean, stdev
 from benchmark.metrics.base import Better
 from benchmark.store import Meaning, Result
 
+_WEAKEST_FIRST: Sequence[Meaning] = ("estimate", "upper bound", "lower bound", "sandwich", "exact")
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -21,6 +23,8 @@ class Entry:
         measured, seeds: how many seeds gave a value, of how many.
         reasons: why seeds are missing.
         best: is the best of its kind in its column, or within error of it.
+        measuring: standard error of one measurement, over examples; None where none is stored.
+        words: written in place of the numbers; `mean` then says only where they sort.
     """
 
     mean: float | None
@@ -31,6 +35,8 @@ class Entry:
     seeds: int
     reasons: tuple[str, ...] = ()
     best: bool = False
+    measuring: float | None = None
+    words: str | None = None
 
 
 def summarise(answers: Mapping[int, Result | str]) -> Entry:
@@ -42,13 +48,20 @@ def summarise(answers: Mapping[int, Result | str]) -> Entry:
         return Entry(None, None, 0.0, None, 0, len(answers), reasons)
     errors = [error for result in results if (error := evaluation_error(result)) is not None]
     spread = stdev(values) if len(values) > 1 else None
-    error = math.sqrt(
-        (spread or 0.0) ** 2 / len(values) + (fmean(e**2 for e in errors) if errors else 0.0)
-    )
+    measuring = math.sqrt(fmean(e**2 for e in errors)) if errors else None
+    error = math.hypot((spread or 0.0) / math.sqrt(len(values)), measuring or 0.0)
     if len(answers) == 1:
         spread = errors[0] if errors else None
-    meaning = _meaning(results)
-    return Entry(fmean(values), spread, error, meaning, len(values), len(answers), reasons)
+    return Entry(
+        fmean(values),
+        spread,
+        error,
+        _meaning(results),
+        len(values),
+        len(answers),
+        reasons,
+        measuring=measuring,
+    )
 
 
 def evaluation_error(result: Result) -> float | None:
@@ -92,8 +105,7 @@ def _ties(entry: Entry, leader: Entry) -> bool:
 
 def _meaning(results: Sequence[Result]) -> Meaning:
     """The weakest claim of the seeds: a mean that holds one bound is a bound."""
-    meanings = [result.meaning or "estimate" for result in results]
-    return next((meaning for meaning in meanings if meaning != "exact"), "exact")
+    return min((result.meaning or "estimate" for result in results), key=_WEAKEST_FIRST.index)
 
 
 def _reasons(missing: Mapping[int, str], results: Sequence[Result]) -> tuple[str, ...]:

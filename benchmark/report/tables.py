@@ -9,96 +9,139 @@ from benchmark.metrics import METRICS
 from benchmark.metrics.base import Metric
 from benchmark.metrics.base import Table as Kind
 from benchmark.report.contents import (
-    GROUPS,
-    Group,
+    APART,
     answer,
     current,
     group_of,
+    grouped,
     models_of,
+    seeds_of,
     settings_key,
 )
-from benchmark.report.layout import KINDS, Column, Row, Table
+from benchmark.report.diagnostics import diagnostics
+from benchmark.report.layout import KINDS, Column, Row, Source, Table
+from benchmark.report.likelihood import judged
 from benchmark.report.numbers import count
+from benchmark.report.parts import Entries, Parts
+from benchmark.report.published import PublishedValue, beside_published
 from benchmark.report.remarks import absent_models, caption, dropped_metrics, units
-from benchmark.report.summary import Entry, mark_best, summarise
+from benchmark.report.summary import mark_best, summarise
 from benchmark.store import Cell
 
 _UNITLESS = {"count", "modes", "bits/dim"}  # the label says it already
+_OF_EXAMPLES: tuple[Kind, ...] = ("likelihood", "bounds")  # means over as many as a result says
 
 
-def build_tables(dataset: str, cells: Sequence[Cell], models: Sequence[str]) -> list[Table]:
-    """All four tables of a data set, from its cells."""
-    return [build_table(kind, dataset, cells, models) for kind in KINDS]
+def build_tables(
+    dataset: str,
+    cells: Sequence[Cell],
+    models: Sequence[str],
+    published: Sequence[PublishedValue] = (),
+) -> list[Table]:
+    """All tables of a data set, from its cells; `published` are values of papers on it."""
+    tables = {kind: build_table(kind, dataset, cells, models) for kind in KINDS}
+    columns = [column for metric in METRICS for column in columns_of(metric, cells)]
+    entries = build_entries(columns, cells, models)
+    beside = beside_published(published, columns, entries, cells, models)
+    extra = [
+        _assembled(parts, dataset, cells, models)
+        for parts in (beside, diagnostics(cells, models))
+        if parts is not None
+    ]
+    likelihoods = [tables.pop(kind) for kind in _OF_EXAMPLES]
+    return [*likelihoods, *extra, *tables.values()]
 
 
 def build_table(kind: Kind, dataset: str, cells: Sequence[Cell], models: Sequence[str]) -> Table:
-    """One table: rows in the order of `models`, columns in the order of METRICS."""
+    """One table: rows in the order of `models`, columns in the order of METRICS.
+
+    Rows of the likelihood table are grouped by what their values mean and sorted by value.
+    """
     metrics = [metric for metric in METRICS if metric.table == kind]
     columns = [column for metric in metrics for column in columns_of(metric, cells)]
-    entries = build_entries(columns, cells, models)
-    letters = _letters(entries)
-    by_model = models_of(cells, models)
-    rows = {
-        model: _row(next(iter(by_model[model].values())), entries[model], letters)
-        for model in entries
-    }
-    groups = _grouped(rows, by_model)
-    shown = {column.metric.name for column in columns}
+    shown = {column.source.metric.name for column in columns if column.source}
     dropped = [metric for metric in metrics if metric.name not in shown]
-    return Table(
-        kind=kind,
-        dataset=dataset,
-        caption=caption(kind, dataset, list(rows.values()), _seeds(cells)),
-        columns=tuple(columns),
-        groups=groups,
-        footnotes={letter: reason for reason, letter in letters.items()},
-        remarks=(
-            *units(columns),
-            *dropped_metrics(dropped, cells),
-            *absent_models(models, by_model),
-        ),
+    name, title = KINDS[kind]
+    remarks = (
+        *units(columns),
+        *dropped_metrics(dropped, cells),
+        *absent_models(models, models_of(cells, models)),
     )
+    entries = build_entries(columns, cells, models)
+    parts = Parts(name, title, tuple(columns), entries, grouped(cells, models), remarks)
+    parts = judged(parts, cells, models) if kind == "likelihood" else parts
+    return _assembled(parts, dataset, cells, models)
 
 
 def columns_of(metric: Metric, cells: Sequence[Cell]) -> list[Column]:
     """One column for each setting under which any cell has a value."""
-    found = {
-        settings_key(result.question.settings): result.question.settings
+    measured = [
+        result
         for cell in cells
         if not cell.failure
         for result in current(cell, metric)
         if result.status == "measured"
-    }
+    ]
+    found = {settings_key(r.question.settings): r.question.settings for r in measured}
+    examples = {result.n for result in measured}
     return [
-        Column(metric, key, _details(metric, found[key]), _identifier(metric, key, len(found)))
+        Column(
+            metric.label,
+            metric.unit,
+            metric.better,
+            metric.decimals,
+            _details(metric, found[key], examples.pop() if len(examples) == 1 else None),
+            metric.name if len(found) == 1 else f"{metric.name} {key}",
+            Source(metric, key),
+        )
         for key in sorted(found)
     ]
 
 
 def build_entries(
     columns: Sequence[Column], cells: Sequence[Cell], models: Sequence[str]
-) -> dict[str, tuple[Entry, ...]]:
+) -> Entries:
     """Every row's entries, best ones marked: {model: one entry a column}."""
-    by_model, seeds = models_of(cells, models), _seeds(cells)
+    by_model, seeds = models_of(cells, models), seeds_of(cells)
     ranked = [
-        model
-        for model, its_cells in by_model.items()
-        if group_of(next(iter(its_cells.values()))) != "Ceilings and floors"
+        model for model, its in by_model.items() if group_of(next(iter(its.values()))) != APART
     ]
     finished = []
     for column in columns:
+        source = column.source
+        assert source is not None
         entries = {
             model: summarise(
-                {seed: answer(its.get(seed), column.metric, column.settings) for seed in seeds}
+                {seed: answer(its.get(seed), source.metric, source.settings) for seed in seeds}
             )
             for model, its in by_model.items()
         }
-        marked = mark_best([entries[model] for model in ranked], column.metric.better)
+        marked = mark_best([entries[model] for model in ranked], column.better)
         finished.append(entries | dict(zip(ranked, marked, strict=True)))
     return {model: tuple(entries[model] for entries in finished) for model in by_model}
 
 
-def _details(metric: Metric, settings: Mapping[str, Any]) -> tuple[str, ...]:
+def _assembled(parts: Parts, dataset: str, cells: Sequence[Cell], models: Sequence[str]) -> Table:
+    """Letters for the reasons, rows in their groups, and the caption."""
+    letters = _letters(parts)
+    firsts = {model: next(iter(its.values())) for model, its in models_of(cells, models).items()}
+    groups = tuple(
+        (title, tuple(_row(name, firsts.get(name), parts, title, letters) for name in names))
+        for title, names in parts.groups
+    )
+    return Table(
+        name=parts.name,
+        title=parts.title,
+        dataset=dataset,
+        caption=caption(parts, dataset, seeds_of(cells)),
+        columns=parts.columns,
+        groups=groups,
+        footnotes={letter: reason for reason, letter in letters.items()},
+        remarks=parts.remarks,
+    )
+
+
+def _details(metric: Metric, settings: Mapping[str, Any], examples: int | None) -> tuple[str, ...]:
     details = []
     if metric.table != "samples" and metric.unit not in _UNITLESS:
         details.append(metric.unit)
@@ -106,36 +149,26 @@ def _details(metric: Metric, settings: Mapping[str, Any]) -> tuple[str, ...]:
         details.append(str(settings["network"]))
     if settings.get("reference", "test") != "test":
         details.append(f"against {settings['reference']}")
-    size = settings.get("samples", settings.get("examples"))
+    size = examples if metric.table in _OF_EXAMPLES else settings.get("samples")
     if size is not None:
         details.append(f"n = {count(size)}")
     return tuple(details)
 
 
-def _identifier(metric: Metric, key: str, settings: int) -> str:
-    return metric.name if settings == 1 else f"{metric.name} {key}"
-
-
-def _letters(entries: Mapping[str, Sequence[Entry]]) -> dict[str, str]:
+def _letters(parts: Parts) -> dict[str, str]:
     """A letter for each reason, in the order in which a reader meets them."""
-    reasons = [why for row in entries.values() for entry in row for why in entry.reasons]
+    rows = [parts.entries[model] for _, names in parts.groups for model in names]
+    reasons = [why for row in rows for entry in row for why in entry.reasons]
     alphabet = string.ascii_lowercase
     names = [*alphabet, *("".join(pair) for pair in product(alphabet, repeat=2))]
     return dict(zip(dict.fromkeys(reasons), names, strict=False))
 
 
-def _row(cell: Cell, entries: tuple[Entry, ...], letters: Mapping[str, str]) -> Row:
+def _row(
+    model: str, cell: Cell | None, parts: Parts, title: str, letters: Mapping[str, str]
+) -> Row:
+    entries = parts.entries[model]
     marks = tuple(tuple(sorted(letters[why] for why in entry.reasons)) for entry in entries)
-    return Row(cell.identity.model, cell.role, entries, marks)
-
-
-def _grouped(
-    rows: Mapping[str, Row], by_model: Mapping[str, Mapping[int, Cell]]
-) -> tuple[tuple[Group, tuple[Row, ...]], ...]:
-    group = {model: group_of(next(iter(cells.values()))) for model, cells in by_model.items()}
-    parts = [(name, tuple(rows[m] for m in rows if group[m] == name)) for name in GROUPS]
-    return tuple((name, members) for name, members in parts if members)
-
-
-def _seeds(cells: Sequence[Cell]) -> list[int]:
-    return sorted({cell.identity.seed for cell in cells})
+    role = cell.role if cell else "model"
+    says_itself = role == "model" or (role == "baseline" and title == "Baselines")
+    return Row(model, role, "" if says_itself else role, entries, marks)

@@ -5,16 +5,18 @@ from dataclasses import replace
 from textwrap import wrap
 
 from benchmark.metrics.base import Table as Kind
-from benchmark.report.contents import datasets_of
-from benchmark.report.layout import DASH, KINDS, Column, Table
+from benchmark.report.contents import datasets_of, grouped
+from benchmark.report.layout import DASH, KINDS, Column, Table, sign
 from benchmark.report.summary import Entry
 from benchmark.report.tables import build_table
 from benchmark.store import Cell
 
 WIDTH = 80
 KEY_METRICS_OF_IMAGES = ("bits_per_dim", "fid", "precision", "recall")
+KEY_METRICS_OF_CONTINUOUS_IMAGES = ("nll", "fid", "precision", "recall")
 KEY_METRICS_OF_POINTS = ("nll", "wasserstein", "modes", "high_quality")
 MOST_NAME = 20  # characters of a model's name
+_SIGNS = {"≈": "a sandwich: upper bound, its gap measured", "≤": "upper bound, gap unknown"}
 _GAP = "  "
 
 
@@ -38,14 +40,15 @@ def summary_table(
     """
     parts = []
     for dataset, its_cells in datasets_of(cells, datasets).items():
-        is_image = its_cells[0].levels is not None
-        keys = KEY_METRICS_OF_IMAGES if is_image else KEY_METRICS_OF_POINTS
         tables = [build_table(kind, dataset, its_cells, models) for kind in KINDS]
+        rows = grouped(its_cells, models)
         heading = f"{dataset}: {_spread(its_cells)}"
-        parts.append("\n".join([heading, *_lines(tables, width, only=keys)]))
-    if parts:
-        parts.append(f"* best, or within error of it   {DASH} no value: the report says why")
-    return "\n\n".join(parts)
+        keys = _key_metrics(its_cells[0])
+        parts.append("\n".join([heading, *_lines(tables, rows, width, only=keys)]))
+    text = "\n\n".join(parts)
+    signs = [f"{mark} {words}" for mark, words in _SIGNS.items() if mark in text]
+    legend = [f"* best of its kind, or within error of it   {DASH} no value: the report says why"]
+    return "\n".join([text, "", *legend, *["   ".join(signs)] * bool(signs)]) if parts else ""
 
 
 def dataset_tables(
@@ -63,7 +66,8 @@ def dataset_tables(
         heading = f"{table.title} on {dataset}: {_spread(cells)}"
         notes = [f"{DASH} {why}" for why in table.footnotes.values()]
         wrapped = [line for note in (*notes, *table.remarks) for line in wrap(note, width)]
-        lines = _lines([table], width) if table.columns else []
+        rows = [(title, [row.model for row in its]) for title, its in table.groups]
+        lines = _lines([table], rows, width) if table.columns else []
         parts.append("\n".join([heading, *lines, *wrapped]))
     return "\n\n".join(parts)
 
@@ -73,25 +77,34 @@ def _spread(cells: Sequence[Cell]) -> str:
     return f"mean ± s.d. over {seeds} seeds" if seeds > 1 else "value ± standard error, one seed"
 
 
+def _key_metrics(cell: Cell) -> tuple[str, ...]:
+    if len(cell.shape) < 3:
+        return KEY_METRICS_OF_POINTS
+    return KEY_METRICS_OF_IMAGES if cell.levels else KEY_METRICS_OF_CONTINUOUS_IMAGES
+
+
 # A part is a column in text: its head's lines, then the cells of each group.
 Part = list[list[str]]
+Layout = Sequence[tuple[str, Sequence[str]]]  # (group, models)
 
 
-def _lines(tables: Sequence[Table], width: int, only: Sequence[str] | None = None) -> list[str]:
+def _lines(
+    tables: Sequence[Table], rows: Layout, width: int, only: Sequence[str] | None = None
+) -> list[str]:
     """The columns of several tables side by side, in blocks that fit the width."""
     chosen = [
         (table, position)
         for table in tables
         for position, column in enumerate(table.columns)
-        if only is None or column.metric.name in only
+        if only is None or (column.source and column.source.metric.name in only)
     ]
     if not chosen:
         return ["no value yet"]
     depth = max(len(table.columns[position].details) for table, position in chosen)
     measured = _measured_seeds(tables)
-    labels = _label_part(tables[0], measured, depth)
-    parts = [_column_part(table, position, measured, depth) for table, position in chosen]
-    titles = [title for title, _ in tables[0].groups]
+    labels = _label_part(rows, measured, depth)
+    parts = [_column_part(table, position, rows, measured, depth) for table, position in chosen]
+    titles = [title for title, _ in rows]
     blocks = [_side_by_side([labels, *block], titles) for block in _blocks(labels, parts, width)]
     return [line for index, block in enumerate(blocks) for line in [""] * (index > 0) + block]
 
@@ -99,16 +112,18 @@ def _lines(tables: Sequence[Table], width: int, only: Sequence[str] | None = Non
 def _measured_seeds(tables: Sequence[Table]) -> dict[str, tuple[int, int]]:
     """{model: (seeds with some value, seeds of the data set)}."""
     counts: dict[str, tuple[int, int]] = {}
-    for row in (row for table in tables for _, rows in table.groups for row in rows):
-        for entry in row.entries:
+    pairs = [(table.columns, row) for table in tables for _, its in table.groups for row in its]
+    for columns, row in pairs:
+        for column, entry in zip(columns, row.entries, strict=True):
             most, _ = counts.get(row.model, (0, 0))
-            counts[row.model] = (max(most, entry.measured), entry.seeds)
+            measured = entry.measured if column.source else 0
+            counts[row.model] = (max(most, measured), entry.seeds)
     return counts
 
 
-def _label_part(table: Table, measured: Mapping[str, tuple[int, int]], depth: int) -> Part:
+def _label_part(rows: Layout, measured: Mapping[str, tuple[int, int]], depth: int) -> Part:
     """Names of models; where some lack a seed, also how many each has."""
-    names = [[row.model for row in rows] for _, rows in table.groups]
+    names = [models for _, models in rows]
     part = _padded([["model", *[""] * depth], *([*map(_shortened, g)] for g in names)], left=True)
     if all(most == seeds for most, seeds in measured.values()):
         return part
@@ -121,13 +136,18 @@ def _label_part(table: Table, measured: Mapping[str, tuple[int, int]], depth: in
 
 
 def _column_part(
-    table: Table, position: int, measured: Mapping[str, tuple[int, int]], depth: int
+    table: Table,
+    position: int,
+    rows: Layout,
+    measured: Mapping[str, tuple[int, int]],
+    depth: int,
 ) -> Part:
     column = table.columns[position]
     head = [column.name, *column.details, *[""] * (depth - len(column.details))]
+    entries = {row.model: row.entries[position] for _, its in table.groups for row in its}
     groups = [
-        [_cell(column, row.entries[position], measured[row.model][0]) for row in rows]
-        for _, rows in table.groups
+        [_cell(column, entries[model], measured[model][0]) for model in models]
+        for _, models in rows
     ]
     return _padded([[f"{line} " for line in head], *groups], left=False)
 
@@ -136,7 +156,8 @@ def _cell(column: Column, entry: Entry, measured: int) -> str:
     """As in the other formats but tighter; the star's place is kept free where there is none."""
     if entry.measured == measured:  # the column of seeds says it
         entry = replace(entry, seeds=measured)
-    text = column.text(entry).replace(" ± ", "±").replace("≤ ", "≤").replace("≥ ", "≥")
+    mark = sign(entry.meaning)
+    text = column.text(entry).replace(" ± ", "±").replace(mark, mark.strip())
     return f"{text}*" if entry.best else f"{text} "
 
 

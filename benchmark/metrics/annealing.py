@@ -1,0 +1,180 @@
+"""log p(x) of models with latent variables, by annealed importance sampling.
+
+A generator without an observation model gets one here: Gaussian noise around what it generates,
+its sigma fitted on validation data, on images as the mass of rounded noise. So its likelihood is
+that of generator and noise together, and the tables show the sigma beside it.
+"""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from benchmark.estimators.ais import Chains
+from benchmark.estimators.bdmc import (
+    Sandwich,
+    Settings,
+    annealed_lower_bound,
+    best_start,
+    sandwiches,
+)
+from benchmark.estimators.observation import fit_sigma, observed
+from benchmark.estimators.schedule import shorter_runs
+from benchmark.metrics.base import Evidence, Measurement, NotApplicable
+from benchmark.randomness import derive_seed, fork_rng
+from benchmark.spec import Density, Generator, LatentModel
+
+VALIDATION = 100  # of the last examples of the split; sigma is fitted on the first
+HISTOGRAM = np.linspace(-8, 4, 49)  # of log weights less the log of their mean, nats
+
+
+def ais(evidence: Evidence) -> Measurement:
+    """Mean lower bound on log p(x) over test examples, nats."""
+    return mean_of(annealed(evidence, "test").lower_bound, "lower bound")
+
+
+def ais_train(evidence: Evidence) -> Measurement:
+    """The same over training examples."""
+    return mean_of(annealed(evidence, "train").lower_bound, "lower bound")
+
+
+def bdmc_gap(evidence: Evidence) -> Measurement:
+    """Upper less lower bound on examples that the model itself drew, nats, their mean.
+
+    Source: Wu et al. 2017, arXiv:1611.04273, section 3.
+    """
+    runs = _sandwiches(evidence)
+    full = runs[-1]
+    measured = mean_of(full.gaps, "estimate")
+    details = {
+        "curve": _curve(runs),
+        "start": _settings(evidence).start,
+        "acceptance": full.forward.acceptance.mean().item(),
+        "divergences": full.forward.divergences.mean().item(),
+        "energy_error": full.forward.energy_error.mean().item(),
+        "weight_histogram": _histogram(full.forward),
+    }
+    return replace(measured, details=details)
+
+
+def effective_chains(evidence: Evidence) -> Measurement:
+    """Mean over test examples of the effective number of chains."""
+    return mean_of(annealed(evidence, "test").effective_chains, "estimate")
+
+
+def observation_sigma(evidence: Evidence) -> Measurement:
+    """Standard deviation of the noise around what a generator generates, in the data's units."""
+    if isinstance(evidence.model, LatentModel):
+        raise NotApplicable("the model has an observation model of its own")
+    latent_model(evidence)
+    return Measurement(evidence.shared["sigma"])
+
+
+def latent_model(evidence: Evidence) -> LatentModel:
+    """The model, or the generator with its fitted noise.
+
+    Raises:
+        NotApplicable: log p(x) is known exactly, or the model has no latent variables.
+    """
+    model = evidence.model
+    if isinstance(model, Density):
+        raise NotApplicable("log p(x) is exact, so no bound is needed: see nll")
+    if isinstance(model, LatentModel):
+        return model
+    if not isinstance(model, Generator):
+        raise NotApplicable("the model has no latent variables: neither decode(z) nor generate(z)")
+    if "sigma" not in evidence.shared:
+        if evidence.validation is None:
+            raise NotApplicable("there is no validation split to fit sigma on")
+        with fork_rng(derive_seed("sigma", evidence.seed)):
+            validation = evidence.validation.to(evidence.device)
+            evidence.shared["sigma"] = fit_sigma(model, evidence.spec, validation)
+    return observed(model, evidence.spec, evidence.shared["sigma"])
+
+
+def annealed(evidence: Evidence, split: str) -> Chains:
+    """Chains of the first examples of a split, run once."""
+    key = f"annealed {split}"
+    if key not in evidence.shared:
+        model, settings = latent_model(evidence), _settings(evidence)
+        counts = evidence.annealing
+        if split == "test":
+            x = evidence.test[: counts.examples]
+        elif evidence.train is not None:
+            x = evidence.train[: counts.train_examples]
+        else:
+            raise NotApplicable("there is no training split to compare with")
+        with fork_rng(derive_seed(key, evidence.seed)):
+            evidence.shared[key] = annealed_lower_bound(model, x.to(evidence.device), settings)
+    return evidence.shared[key]
+
+
+def mean_of(values: Tensor, meaning: Any) -> Measurement:
+    """The mean over examples with its standard error, the values kept."""
+    values = values.double().cpu()
+    error = (values.std() / math.sqrt(len(values))).item()
+    value = values.mean().item()
+    return Measurement(
+        value,
+        n=len(values),
+        standard_error=error,
+        low=value - 1.96 * error,
+        high=value + 1.96 * error,
+        meaning=meaning,
+        per_example=values.numpy().astype(np.float32),
+    )
+
+
+def _settings(evidence: Evidence) -> Settings:
+    """What the suite asks for; the start chosen on simulated data where it is left open."""
+    wanted = evidence.annealing
+    start: str = wanted.start
+    numbers = (wanted.chains, wanted.temperatures, wanted.leapfrog)
+    settings = Settings(*numbers, start, wanted.schedule)
+    if start != "auto":
+        return settings
+    if "start" not in evidence.shared:
+        if evidence.validation is None:
+            raise NotApplicable("there is no validation split to choose a start with")
+        model, held_out = latent_model(evidence), evidence.validation[-VALIDATION:]
+        with fork_rng(derive_seed("start", evidence.seed)):
+            held_out = held_out.to(evidence.device)
+            evidence.shared["start"] = best_start(model, held_out, settings)
+    return Settings(*numbers, evidence.shared["start"], wanted.schedule)
+
+
+def _sandwiches(evidence: Evidence) -> list[Sandwich]:
+    if "sandwiches" not in evidence.shared:
+        model, settings = latent_model(evidence), _settings(evidence)
+        lengths = shorter_runs(settings.temperatures)
+        with fork_rng(derive_seed("bdmc", evidence.seed)):
+            count = evidence.annealing.simulated
+            evidence.shared["sandwiches"] = sandwiches(model, count, settings, lengths)
+    return evidence.shared["sandwiches"]
+
+
+def _curve(runs: list[Sandwich]) -> dict[str, list[float]]:
+    """Both bounds against the number of temperatures: means over simulated examples."""
+    lower = [run.forward.lower_bound for run in runs]
+    upper = [run.backward.upper_bound for run in runs]
+    return {
+        "temperatures": [run.temperatures for run in runs],
+        "lower": [bound.mean().item() for bound in lower],
+        "lower_error": [_error(bound) for bound in lower],
+        "upper": [bound.mean().item() for bound in upper],
+        "upper_error": [_error(bound) for bound in upper],
+    }
+
+
+def _error(values: Tensor) -> float:
+    return (values.std() / math.sqrt(len(values))).item()
+
+
+def _histogram(chains: Chains) -> dict[str, list[float]]:
+    """Counts of log weights around each example's own log mean weight."""
+    centred = chains.log_weights - chains.lower_bound.unsqueeze(1)
+    values = centred.cpu().numpy().clip(HISTOGRAM[0], HISTOGRAM[-1])
+    counts, edges = np.histogram(values, HISTOGRAM)
+    return {"edges": edges.tolist(), "counts": counts.tolist()}
