@@ -279,6 +279,26 @@ def score(
     score_samples(samples, data, data_root, inception_weights, Console(highlight=False))
 
 
+@app.command()
+def speed(
+    what: Annotated[Literal["ais"], typer.Argument(help="ais: annealed importance sampling.")],
+    device: Annotated[
+        str, typer.Option(metavar="NAME", help="auto, cpu or cuda; auto takes a GPU.")
+    ] = "auto",
+) -> None:
+    """Measure what a computation costs here, as a ratio to its plain form.
+
+    Both run in turn in one process, and medians are compared. `ais` takes about ten minutes on
+    two cores, nearly all of them the plain form's. The last line is JSON.
+    """
+    import torch
+
+    from benchmark.planning import resolve_device
+    from benchmark.speed.ais import speed_ais
+
+    speed_ais(Console(highlight=False), torch.device(resolve_device(device)))
+
+
 # Typer's own word for a wrong option, whichever click it was built with.
 _UsageError: Any = typer.BadParameter.__bases__[0]
 

@@ -8,6 +8,7 @@ import numpy as np
 from benchmark.metrics import METRICS
 from benchmark.metrics.base import Metric
 from benchmark.randomness import derive_seed
+from benchmark.report.intervals import of_mean, pooled
 from benchmark.report.ranking import Standing
 
 RESAMPLES = 10_000
@@ -137,19 +138,10 @@ def seed_deviations(
 
     Returns:
         [resamples] deviations in the unit of the means.
-
-    Source: Welch 1947, "The generalization of 'Student's' problem when several different
-    population variances are involved", Biometrika 34.
     """
-    parts = [
-        (means.var(ddof=1) / len(means), len(means) - 1)
-        for means in (first, second)
-        if len(means) > 1
-    ]
-    variance = sum(part for part, _ in parts)
+    variance, freedom = pooled([of_mean(first), of_mean(second)])
     if variance == 0:
         return np.zeros(resamples)
-    freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
     return math.sqrt(variance) * rng.standard_t(freedom, size=resamples)
 
 

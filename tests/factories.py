@@ -52,12 +52,13 @@ QUALITY = {  # how many times worse than middling
 TYPICAL = {  # of a middling model; better and worse ones are multiples
     **{"nll": 110.0, "bits_per_dim": 2.5, "elbo": -120.0, "iwae_50": -114.0, "iwae": -112.0},
     **{"train_test_gap": 3.1, "bdmc_gap": 0.8, "ais_ess": 9.3, "observation_sigma": 1.6},
-    **{"ais": -111.0, "parzen": -135.0},
+    **{"ais": -111.0, "ais_train": -108.0, "parzen": -135.0},
     **{"fid": 14.0, "inception_score": 7.0, "kid": 0.021, "precision": 0.7, "recall": 0.5},
     **{"mmd": 0.0042, "wasserstein": 1.7, "modes": 7.0, "high_quality": 0.8, "mode_kl": 0.11},
     **{"parameters": 154_321.0, "train_seconds": 41.0, "samples_per_second": 81_234.0},
     **{"peak_memory": 512.0},
 }
+VERSIONS = {metric.name: metric.version for metric in METRICS}
 PROVENANCE = {
     "commit": "0123abc",
     "device": "cpu",
@@ -74,9 +75,13 @@ def result(
     reason: str | None = None,
     failed: bool = False,
     settings: Mapping[str, Any] | None = None,
-    version: int = 1,
+    version: int | None = None,
 ) -> Result:
-    """A result: measured if it has a value, else not applicable (or failed) for `reason`."""
+    """A result: measured if it has a value, else not applicable (or failed) for `reason`.
+
+    Of the metric as it is computed today, unless a version is given.
+    """
+    version = VERSIONS.get(metric, 1) if version is None else version
     question = Question(metric, version, settings or {})
     if value is None:
         status = "failed" if failed else "not applicable"
@@ -97,7 +102,8 @@ def cell(
     shape, levels = SPACES[dataset]
     identity = Identity(dataset, model, seed, 1.0, f"zoo.{model}:Model", {}, "0" * 16)
     defaults = {"role": ROLES.get(model, "model"), "provenance": PROVENANCE}
-    return Cell(identity, shape=shape, levels=levels, results=tuple(results), **defaults | others)
+    defaults |= {"shape": shape, "levels": levels}
+    return Cell(identity, results=tuple(results), **defaults | others)
 
 
 def full_cell(dataset: str, model: str, seed: int) -> Cell:
@@ -153,7 +159,6 @@ def _answer(metric: Metric, dataset: str, model: str, quality: float) -> Result:
         meaning=_meaning(metric, model),
         standard_error=error,
         settings=settings,
-        version=metric.version,
     )
     if metric.name == "nll":
         n = 400 if model in EXACT else 100
@@ -162,7 +167,7 @@ def _answer(metric: Metric, dataset: str, model: str, quality: float) -> Result:
 
 
 def _meaning(metric: Metric, model: str) -> Meaning:
-    if metric.name in ("elbo", "iwae_50", "iwae", "ais"):
+    if metric.name in ("elbo", "iwae_50", "iwae", "ais", "ais_train"):
         return "lower bound"
     if metric.name not in ("nll", "bits_per_dim"):
         return "estimate"
@@ -206,7 +211,7 @@ def _why_not(metric: Metric, is_image: bool, model: str) -> str | None:
     if metric.name in ("fid", "inception_score", "kid", "precision", "recall") and not is_image:
         return "points need no network: there are none to take features from"
     if metric.name == "bits_per_dim" and not is_image:
-        return "points are continuous: a density has no bits per dimension, see nll"
+        return "the data are continuous: a density has no bits per dimension, see nll"
     if metric.table == "modes" and is_image:
         return "the data set's modes are not known"
     if metric.table in ("likelihood", "bounds"):
@@ -227,7 +232,7 @@ def _why_no_likelihood(metric: str, model: str) -> str | None:
         return "log p(x) is exact, so no bound is needed: see nll"
     if metric in ("elbo", "iwae_50", "iwae") and model not in ("vae", *BOUNDED):
         return "the model has no encoder to propose from"
-    if metric in ("ais", "bdmc_gap", "ais_ess") and model not in SANDWICHED:
+    if metric in ("ais", "ais_train", "bdmc_gap", "ais_ess") and model not in SANDWICHED:
         return "the model has no decoder"
     if metric == "observation_sigma" and model not in OBSERVED:
         return "the model has a likelihood of its own"

@@ -147,6 +147,8 @@ MISTAKES = [
     (["all", "--model", "missing.py:Mine"], "no file missing.py"),
     (["all", "--nothing"], "No such option: --nothing"),
     (["report", "--suite", "never"], "no results in"),
+    (["compare", "vae", "gan", "--suite", "never"], "no results in"),
+    (["compare", "vae"], "Missing argument 'B'"),
     (["check", "zoo.gan:Gan"], "did you mean 'GAN'?"),
     (["score", "missing.npz", "--data", "digits"], "missing.npz"),
     (["score", "missing.npz", "--data", "digitz"], "did you mean 'digits'?"),
@@ -179,13 +181,22 @@ def test_missing_real_data_say_what_was_looked_for_and_how_to_get_it(program, mo
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", [[], ["all"], ["report"], ["list"], ["check"], ["score"]])
+COMMANDS = ("all", "report", "compare", "list", "check", "score", "speed")
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids=str)
 def test_help_explains_every_command_and_option(program, command):
     status, out, _ = program(*command, "--help")
     assert status == 0
     assert len(out.splitlines()) > 10
     assert all(len(line) <= 80 for line in out.splitlines())
     assert not re.search(r"--[a-z-]+ +<[a-z]+> *│", out)  # an option without a word of help
+
+
+def test_help_lists_every_command_with_a_word_on_it(program):
+    out = program("--help")[1]
+    for name in COMMANDS:
+        assert re.search(rf"^│ {name} +[A-Z]\w+", out, re.MULTILINE), name
 
 
 @pytest.mark.parametrize(

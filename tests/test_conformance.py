@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.distributions import Independent, Normal
 
 from benchmark.conformance import check_latents, check_on_data, check_small
 from benchmark.data import load_dataset
@@ -70,3 +71,48 @@ def test_wrong_shapes_and_types_are_found_out():
     )
     assert "images must be integers" in complaints
     assert "gave [5, 1] for 5 examples" in complaints
+
+
+class Generates(Cheat):
+    """A generator whose output is what the test asks for."""
+
+    def __init__(self, change) -> None:
+        super().__init__(DataSpec((1, 2, 2), levels=3))
+        self.change = change
+
+    def prior(self):
+        return Independent(Normal(torch.zeros(2), 1.0), 1)
+
+    def generate(self, z):
+        return self.change(torch.rand(*z.shape[:-1], *self.spec.shape))
+
+
+def generator_check(change):
+    checks = check_latents(Generates(change), torch.zeros(4, 1, 2, 2, dtype=torch.uint8))
+    (found,) = [check for check in checks if check.promise.startswith("generate(z)")]
+    return found
+
+
+def test_a_generator_keeps_its_promise():
+    assert generator_check(lambda x: x).kept
+    assert generator_check(lambda x: x).seen == "2 latents"
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda x: x.flatten(2), r"z [3, 4, d] gave [3, 4, 4], not [3, 4, 1, 2, 2]"),
+        (lambda x: x.flatten(0, 1), "gave [12, 1, 2, 2]"),
+        (lambda x: x.round().long(), "gave torch.int64: images, too, are floats"),
+        (lambda x: x / (x > 0.1), "generated numbers are not finite"),
+    ],
+)
+def test_a_generator_that_breaks_its_promise_is_found_out(change, complaint):
+    found = generator_check(change)
+    assert found.kept is False
+    assert complaint in found.seen
+
+
+def test_a_model_without_a_generator_promises_none():
+    checks = check_latents(Cheat(DataSpec((1, 2, 2), levels=3)), torch.zeros(4, 1, 2, 2))
+    assert [check.kept for check in checks] == [None] * 3

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from latent_models import EVERY_IMAGE, TinyImages, integrated
 from torch.distributions import Independent, Normal
 
 from benchmark.estimators import importance
@@ -52,3 +53,28 @@ def test_no_samples_are_refused():
     model = small_ppca()
     with pytest.raises(ValueError, match="at least 1"):
         importance_weighted_bound(model, model.sample(3), prior_for(3), samples=0)
+
+
+def wide_prior(n):
+    return Independent(Normal(torch.zeros(n, 2), 1.3), 1)
+
+
+@pytest.mark.parametrize("samples", [1, 20])
+def test_estimates_of_all_images_sum_to_one_on_average(samples):
+    # exp of the bound is unbiased for any number of samples and any proposal that covers z.
+    model = TinyImages()
+    repeats = 400
+    with torch.no_grad():
+        draws = torch.stack(
+            [
+                importance_weighted_bound(model, EVERY_IMAGE, wide_prior(81), samples).exp()
+                for _ in range(repeats)
+            ]
+        )
+    total = draws.sum(dim=1)
+    error = (total.std() / repeats**0.5).item()
+    assert error < 0.03
+    assert total.mean().item() == pytest.approx(1, abs=4 * error)
+    expected = integrated(model, EVERY_IMAGE).exp()
+    deviations = (draws.mean(dim=0) - expected) / (draws.std(dim=0) / repeats**0.5)
+    assert deviations.square().mean() < 2

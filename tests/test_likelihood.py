@@ -2,14 +2,17 @@ import math
 
 import pytest
 import torch
+from torch.distributions import Independent, Normal
 
 from benchmark.metrics import likelihood
-from benchmark.metrics.base import Cost, Evidence, NotApplicable
+from benchmark.metrics.base import Annealing, Cost, Evidence, NotApplicable
 from benchmark.spec import DataSpec
 from zoo.ppca import PPCA, DequantisedPPCA
 
 PLANE = DataSpec((3,))
 IMAGES = DataSpec((1, 1, 3), levels=4)
+ENCODED = Annealing(examples=30, train_examples=20, temperatures=50, start="encoder")
+FROM_PRIOR = Annealing(examples=30, temperatures=20, start="prior")
 
 
 def evidence(model, test, spec=PLANE, **changes):
@@ -42,15 +45,20 @@ def test_an_exact_density_gives_an_exact_value_whatever_the_batches(ppca):
     assert found.standard_error == pytest.approx(ppca.log_prob(x).std().item() / math.sqrt(101))
 
 
-def test_a_latent_model_with_the_true_posterior_has_a_tight_upper_bound(ppca):
+def test_a_latent_model_has_a_sandwich_and_bounds_below_it(ppca):
+    # With the true posterior as the proposal every importance-weighted bound is exact.
     x = ppca.sample(50).double()
-    found = likelihood.nll(evidence(Latent(ppca), x))
-    assert found.meaning == "upper bound"
-    assert found.value == pytest.approx(-ppca.log_prob(x).mean().item())
+    exact = ppca.log_prob(x)
+    measured = evidence(Latent(ppca), x, annealing=ENCODED)
+    found = likelihood.nll(measured)
+    assert found.meaning == "sandwich"
+    assert found.n == 30
+    assert found.value == pytest.approx(-exact[:30].mean().item(), abs=0.02)
+    assert found.per_example == pytest.approx(-exact[:30].numpy(), abs=0.1)
     for bound in (likelihood.elbo, likelihood.iwae_50, likelihood.iwae):
-        measured = bound(evidence(Latent(ppca), x))
-        assert measured.meaning == "lower bound"
-        assert measured.value == pytest.approx(-found.value)
+        of_bound = bound(measured)
+        assert of_bound.meaning == "lower bound"
+        assert of_bound.value == pytest.approx(exact.mean().item())
 
 
 def test_bits_per_dim_are_nats_over_dims_and_log_two():
@@ -63,6 +71,46 @@ def test_bits_per_dim_are_nats_over_dims_and_log_two():
     assert bits.value == pytest.approx(nats.value / (3 * math.log(2)))
 
 
+class Generated:
+    """A generator of images, whose noise is fitted on the validation split."""
+
+    def __init__(self, weight):
+        self.weight = weight
+
+    def prior(self):
+        return Independent(Normal(torch.zeros(2), 1.0), 1)
+
+    def generate(self, z):
+        return (z @ self.weight + 1.5).unflatten(-1, IMAGES.shape)
+
+
+def test_bits_per_dim_of_a_generator_are_those_of_its_annealed_bound():
+    model = Generated(torch.randn(2, 3))
+    x = torch.randint(0, 4, (60, 1, 1, 3), dtype=torch.uint8)
+    measured = evidence(model, x, IMAGES, annealing=FROM_PRIOR, validation=x[:40])
+    bits, nats = likelihood.bits_per_dim(measured), likelihood.nll(measured)
+    assert bits.meaning == nats.meaning == "sandwich"
+    assert bits.value == pytest.approx(nats.value / (3 * math.log(2)))
+    assert bits.value > 0
+
+
+def test_the_gap_between_splits_is_the_difference_of_their_likelihoods(ppca):
+    test, train = ppca.sample(80), 0.3 * ppca.sample(90)
+    found = likelihood.train_test_gap(evidence(ppca, test, train=train))
+    exact = ppca.log_prob(train), ppca.log_prob(test)
+    assert found.value == pytest.approx((exact[0].mean() - exact[1].mean()).item())
+    error = math.hypot(*(part.std().item() / math.sqrt(len(part)) for part in exact))
+    assert found.standard_error == pytest.approx(error)
+    assert found.meaning == "exact"
+    assert found.value > 0  # training examples lie where the density is greatest
+
+    annealed = evidence(Latent(ppca), test, train=train, annealing=ENCODED)
+    close = likelihood.train_test_gap(annealed)
+    expected = (exact[0][:20].mean() - exact[1][:30].mean()).item()
+    assert close.value == pytest.approx(expected, abs=0.05)
+    assert close.meaning == "estimate"
+
+
 def test_what_does_not_apply_says_why(ppca):
     x = ppca.sample(10)
     with pytest.raises(NotApplicable, match="samples only"):
@@ -71,6 +119,12 @@ def test_what_does_not_apply_says_why(ppca):
         likelihood.iwae(evidence(ppca, x))
     with pytest.raises(NotApplicable, match="points are continuous"):
         likelihood.bits_per_dim(evidence(ppca, x))
+    with pytest.raises(NotApplicable, match="no training split"):
+        likelihood.train_test_gap(evidence(ppca, x))
+    without_encoder = Latent(ppca)
+    del without_encoder.encode
+    with pytest.raises(NotApplicable, match="no encoder"):
+        likelihood.iwae(evidence(without_encoder, x))
 
 
 class Broken:

@@ -8,7 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from factories import MODELS, cell, per_example, result, sandwich
+from scipy import stats
 
+from benchmark.paired import compare_likelihoods
 from benchmark.report.files import csv_table, markdown_table
 from benchmark.report.ranking import (
     Standing,
@@ -110,10 +112,57 @@ def test_the_spread_of_the_seeds_widens_a_paired_difference():
 
 
 def test_gaps_widen_a_difference_on_the_side_they_leave_open():
-    reach = 1.96 * math.hypot(0.5, 0.5)
+    reach = stats.norm.ppf(0.975) * math.hypot(0.5, 0.5)
     pair = difference(between("a", 90.0, gap=3.0), between("b", 95.0, gap=1.0))
+    assert pair.reach == pytest.approx(reach)
     assert pair.low == pytest.approx(-5 - 3 - reach)
     assert pair.high == pytest.approx(-5 + 1 + reach)
+
+
+def test_seeds_alone_give_the_interval_of_welchs_test():
+    first, second = np.array([3.1, 4.4, 2.0]), np.array([1.0, 1.3, 0.9, 1.1])
+    expected = stats.ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
+    stored = difference(
+        exact("a", first.mean(), examples=np.tile(first[:, None], 2)),
+        exact("b", second.mean(), examples=np.tile(second[:, None], 2)),
+    )
+    unstored = difference(
+        *(
+            standing(
+                name, {s: result("nll", each, meaning="exact") for s, each in enumerate(its)}, {}
+            )
+            for name, its in (("a", first), ("b", second))
+        )
+    )
+    for found in (stored, unstored):
+        assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_three_gaps_leave_more_open_than_one():
+    gaps = [result("bdmc_gap", gap, standard_error=0.1) for gap in (1.0, 1.5, 2.0)]
+    slacks = [
+        standing("a", {0: nll(90.0, "sandwich")}, dict(enumerate(its))).slack
+        for its in (gaps, gaps[1:2])
+    ]
+    assert slacks[1] == pytest.approx(1.5 + 1.96 * 0.1, abs=1e-4)
+    assert slacks[0] > 1.5 + 1.96 * math.hypot(0.5 / math.sqrt(3), 0.1)
+
+
+@pytest.mark.parametrize(("of_seeds", "of_examples"), [(0.0, 3.0), (1.5, 0.2), (0.3, 3.0)])
+def test_ranks_and_the_command_compare_give_one_answer(of_seeds, of_examples):
+    rng = np.random.default_rng(11)
+    common = 90 + 20 * rng.standard_normal(300)
+    first, second = (
+        common + of_examples * rng.standard_normal(300) + of_seeds * rng.standard_normal((3, 1))
+        for _ in range(2)
+    )
+    pair = [
+        Standing(name, "exact", its.mean(), 0.0, slack, its)
+        for name, its, slack in (("a", first, 0.3), ("b", second, 1.2))
+    ]
+    ours, theirs = difference(*pair), compare_likelihoods(*pair)
+    assert ours.value == pytest.approx(theirs.difference)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.06 * ours.reach)
 
 
 # Ranks
@@ -241,6 +290,18 @@ def test_rows_of_different_lengths_are_said(table):
     (line,) = [line for line in table.remarks if line.startswith("Test examples")]
     assert line.startswith("Test examples averaged over: 200 for ")
     assert "; 100 for " in line
+
+
+def test_how_far_sandwiches_were_annealed_is_said():
+    annealing = {"chains": 16, "temperatures": 3_000, "simulated": 40}
+    found = [
+        replace(each, question=replace(each.question, settings={"annealing": annealing}))
+        for each in likelihoods("vae", 120.0, "sandwich").results
+    ]
+    table = build_table("likelihood", "ring", [cell("ring", "vae", 0, found)], ())
+    (line,) = [line for line in table.remarks if line.startswith("Sandwiches")]
+    assert "16 chains and 3,000 temperatures" in line
+    assert "40 examples that the model drew" in line
 
 
 def test_errors_over_examples_have_their_own_column(table):

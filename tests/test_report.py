@@ -16,7 +16,7 @@ from benchmark.metrics.base import Annealing
 from benchmark.report import write_report
 from benchmark.report.curves import averaged, curves_figure
 from benchmark.report.figures import samples_figure
-from benchmark.report.page import failures, provenance
+from benchmark.report.page import Section, failures, provenance
 from benchmark.report.sandwich import sandwich_figure
 from benchmark.report.tables import build_tables
 
@@ -159,6 +159,19 @@ def test_figures_show_the_lowest_seed_of_each_model():
 def test_points_grey_images_and_colour_images_are_drawn(dataset):
     figure = samples_figure(dataset, [full_cell(dataset, "vae", 0)], MODELS)
     assert figure.file_name == f"samples_{dataset}.png"
+
+
+def test_continuous_images_are_drawn_from_black_at_zero_to_white_at_one():
+    grey = full_cell("digits", "vae", 0)
+    samples, real = (images.astype(np.float32) / 16 for images in (grey.samples, grey.real))
+    floats = replace(grey, levels=None, samples=samples, real=real)
+    drawn = samples_figure("digits", [floats], MODELS)
+    assert drawn.description.startswith("Images of digits")
+    assert drawn.content == samples_figure("digits", [grey], MODELS).content
+    beyond = replace(floats, samples=3 * samples - 1, real=3 * real - 1)
+    cut = replace(floats, samples=(3 * samples - 1).clip(0, 1), real=(3 * real - 1).clip(0, 1))
+    contents = [samples_figure("digits", [each], MODELS).content for each in (beyond, cut)]
+    assert contents[0] == contents[1]
 
 
 def test_a_model_that_failed_has_an_empty_panel():
@@ -305,6 +318,18 @@ def test_a_manifest_carries_published_values_and_one_without_them_is_read(tmp_pa
 
 
 # What the page says besides
+
+
+@pytest.mark.parametrize(
+    ("shape", "levels", "words"),
+    [
+        ((2,), None, "points in 2 dimensions"),
+        ((1, 8, 8), 17, "1×8×8 images, 17 levels"),
+        ((1, 28, 28), None, "1×28×28 continuous images"),
+    ],
+)
+def test_a_data_set_is_said_to_hold_what_it_holds(shape, levels, words):
+    assert Section("any", [cell(shape=shape, levels=levels)], (), ()).space == words
 
 
 def test_provenance_lists_each_distinct_value_once():

@@ -63,7 +63,7 @@ def test_a_suite_is_read_from_a_file_and_named_after_it(tmp_path):
         (SMALL + "\n[", "is no TOML"),
         (annealed("chain = 4"), r"datasets\.0\.annealing\.chain: "),
         (annealed("chains = 4.5"), r"datasets\.0\.annealing\.chains: .* integer"),
-        (annealed("chains = 0"), r"datasets\.0\.annealing: .*chains must be at least 1, got 0"),
+        (annealed("chains = 0"), r"datasets\.0\.annealing: .*chains must be at least 2, got 0"),
         (SMALL + PUBLISHED.replace("metric", "metrics"), r"published\.0\.metric"),
         (SMALL + PUBLISHED.replace("0.25", "-0.25"), r"published\.0\.error: .* 0"),
         (SMALL + PUBLISHED.replace("-3.5", "nan"), r"published\.0\.value: .* finite"),
@@ -140,5 +140,6 @@ def test_the_decoders_suite_has_the_papers_table():
     assert table["gmmn_10", "parzen"] == 262.73
     assert table["vae_10", "iwae"] - table["vae_10", "ais"] == pytest.approx(-218.909)
     assert table["gan_50", "bdmc_gap"] == 10.045
-    expected = Annealing(examples=1000, simulated=100, chains=16, temperatures=10000, leapfrog=10)
-    assert suite.datasets[0].annealing == expected
+    annealing = suite.datasets[0].annealing
+    assert (annealing.chains, annealing.temperatures, annealing.leapfrog) == (16, 10_000, 10)
+    assert (annealing.start, annealing.schedule, annealing.examples) == ("prior", "sigmoid", 1_000)

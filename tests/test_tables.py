@@ -159,6 +159,45 @@ def test_values_of_different_sample_counts_never_share_a_column():
     assert heads == ["FID ↓ (digits-cnn, n = 2,000)", "FID ↓ (digits-cnn, n = 400)"]
 
 
+@pytest.mark.parametrize(
+    ("metric", "settings", "n", "head"),
+    [
+        ("nll", {"examples": 400, "annealing": {"examples": 60}}, 60, "NLL ↓ (nats, n = 60)"),
+        ("bdmc_gap", {"simulated": 30}, 30, "BDMC gap (nats, n = 30 simulated)"),
+        ("ais_ess", {"examples": 60, "chains": 8}, 60, "Effective chains (of 8, n = 60)"),
+        (
+            "ais",
+            {"examples": 60, "chains": 8, "temperatures": 2_000, "simulated": 30},
+            60,
+            "AIS ↑ (nats, n = 60, 8 chains, 2,000 temperatures)",
+        ),
+        (
+            "parzen",
+            {"examples": 400, "samples": 2_500},
+            400,
+            "Parzen (nats, n = 400, 2,500 samples)",
+        ),
+        ("observation_sigma", {}, None, "σ of observation (data units)"),
+    ],
+)
+def test_a_head_counts_what_its_values_rest_on(metric, settings, n, head):
+    found = replace(result(metric, 1.5, settings=settings), n=n)
+    kind = next(each.table for each in METRICS if each.name == metric)
+    table = build_table(kind, "digits", [cell("digits", "vae", 0, [found])], MODELS)
+    assert head in [column.head for column in table.columns]
+
+
+def test_a_head_counts_no_examples_where_rows_rest_on_different_ones():
+    settings = {"examples": 400}
+    cells = [
+        cell("digits", model, 0, [replace(result("nll", 1.5, settings=settings), n=n)])
+        for model, n in (("vae", 60), ("gmm", 400))
+    ]
+    table = build_table("likelihood", "digits", cells, MODELS)
+    assert table.columns[0].head == "NLL ↓ (nats)"
+    assert "Test examples averaged over: 400 for gmm; 60 for vae." in table.remarks
+
+
 def test_the_order_of_settings_in_a_file_does_not_matter():
     one, other = {"samples": 400, "network": "cnn"}, {"network": "cnn", "samples": 400}
     cells = [

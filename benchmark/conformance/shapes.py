@@ -17,7 +17,15 @@ from benchmark.conformance.promises import (
 )
 from benchmark.randomness import fork_rng
 from benchmark.run import check_samples
-from benchmark.spec import BoundedDensity, DataSpec, Density, Encoder, LatentModel, Trainable
+from benchmark.spec import (
+    BoundedDensity,
+    DataSpec,
+    Density,
+    Encoder,
+    Generator,
+    LatentModel,
+    Trainable,
+)
 
 
 def check_on_data(model: Any, train: Tensor, validation: Tensor) -> list[Check]:
@@ -35,10 +43,11 @@ def check_on_data(model: Any, train: Tensor, validation: Tensor) -> list[Check]:
 
 
 def check_latents(model: Any, x: Tensor) -> list[Check]:
-    """Shapes of prior, decoder and encoder."""
+    """Shapes of prior, decoder, generator and encoder."""
     with fork_rng(3), torch.no_grad():
         return [
             attempt("decode(z) is a distribution over examples", lambda: _decodes(model, x)),
+            attempt("generate(z) gives finite floats like examples", lambda: _generates(model, x)),
             attempt("encode(x) is a distribution over latents", lambda: _encodes(model, x)),
         ]
 
@@ -102,6 +111,24 @@ def _decodes(model: Any, x: Tensor) -> str:
     require(
         tuple(log_prob.shape) == (3, len(x)), f"z [3, {len(x)}, d] gave {list(log_prob.shape)}"
     )
+    return f"{z.shape[-1]} latents"
+
+
+def _generates(model: Any, x: Tensor) -> str:
+    claims(model, Generator, "prior and generate")
+    z = model.prior().sample(torch.Size((3, len(x))))
+    generated = model.generate(z)
+    expected = (3, len(x), *model.spec.shape)
+    require(
+        tuple(generated.shape) == expected,
+        f"z [3, {len(x)}, d] gave {list(generated.shape)}, not {list(expected)}",
+    )
+    require(
+        generated.is_floating_point(),
+        f"gave {generated.dtype}: images, too, are floats before they are rounded to levels",
+    )
+    unusable = int((~generated.isfinite()).sum())
+    require(unusable == 0, f"{unusable} generated numbers are not finite")
     return f"{z.shape[-1]} latents"
 
 

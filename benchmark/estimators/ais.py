@@ -168,7 +168,9 @@ class _Run:
 
     def weigh(self, index: int) -> None:
         """Adds the increment from the temperature before `index` to it."""
-        self.log_weights += self.increments[index - 1] * self.position.gain
+        increment = self.increments[index - 1]
+        # A schedule may repeat a temperature, and nothing times -inf is nothing.
+        self.log_weights += (increment * self.position.gain).masked_fill(increment == 0, 0.0)
         self.weighed += 1
         self.progress(self.weighed, len(self.increments))
 

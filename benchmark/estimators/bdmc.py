@@ -17,7 +17,7 @@ from benchmark.spec import Encoder, LatentModel
 # what fills it.
 ROWS = {"cpu": 1_600, "cuda": 64_000}
 
-TRIALS, TRIAL_TEMPERATURES = 20, 20  # data that choose a start, and the fewest temperatures
+TRIALS, TRIAL_TEMPERATURES = 10, 20  # data that choose a start, and the fewest temperatures
 
 Progress = Callable[[int, int], None]
 

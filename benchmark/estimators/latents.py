@@ -64,7 +64,8 @@ class StandardLatents:
             )
         self.model = model
         self.latents = prior.event_shape[0]
-        self.device = prior.sample().device
+        drawn = prior.sample()
+        self.device, self.dtype = drawn.device, drawn.dtype
         self.gaussian = gaussian_of(prior)
         self.marginals = prior.base_dist if isinstance(prior, Independent) else None
         if self.gaussian is None and not _has_quantiles(self.marginals):
@@ -78,7 +79,8 @@ class StandardLatents:
         return self.model.decode(self.z(u))
 
     def z(self, u: Tensor) -> Tensor:
-        """The model's own latents at u."""
+        """The model's own latents at u, in the model's own precision."""
+        u = u.to(self.dtype)
         if self.gaussian is None:
             assert self.marginals is not None
             share = torch.special.ndtr(u).clamp(1e-7, 1 - 1e-7)
@@ -93,7 +95,8 @@ class StandardLatents:
         if own is None or self.gaussian is None:
             return None
         mean = torch.linalg.solve(self.gaussian.factor, (own.mean - self.gaussian.mean)[..., None])
-        return Gaussian(mean[..., 0], torch.linalg.solve(self.gaussian.factor, own.factor))
+        factor = torch.linalg.solve(self.gaussian.factor, own.factor)
+        return Gaussian(mean[..., 0].float(), factor.float())
 
     @property
     def _is_standard(self) -> bool:
@@ -110,7 +113,7 @@ def _has_quantiles(marginals: Distribution | None) -> bool:
     if marginals is None:
         return False
     try:
-        marginals.icdf(torch.full(marginals.batch_shape, 0.5))
+        marginals.icdf(torch.full_like(marginals.sample(), 0.5))
     except NotImplementedError:
         return False
     return True

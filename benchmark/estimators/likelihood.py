@@ -1,10 +1,12 @@
 """log p(x given z) and its gradient with respect to z, for chains of z beside each datum."""
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Independent, Normal
+from torch.nn.functional import softplus
 
 from benchmark.estimators.latents import StandardLatents
 
@@ -12,14 +14,18 @@ from benchmark.estimators.latents import StandardLatents
 class Likelihood:
     """Evaluates p(x given z) for z [n, chains, latents], keeping no graph between calls.
 
-    Gradients through a Bernoulli or a Gaussian of fixed scale start from the closed form of the
-    score, which saves most of what automatic differentiation spends on the observation.
+    Bernoulli pixels and Gaussian coordinates of fixed scale have their value and score in closed
+    form, which saves most of what automatic differentiation spends on the observation.
 
     Args:
         model: gives p(x given z).
         x: [n, *shape] data.
         proposal_dtype: of the decoder in `gradient`, for proposals that may be inexact; float32
             parameters are cast as automatic mixed precision casts them. None for full precision.
+
+    Raises:
+        ValueError: p(x given z) is Bernoulli and the data are not binary, which the closed form
+            would not notice.
     """
 
     def __init__(
@@ -29,6 +35,13 @@ class Likelihood:
         self.x = x.unsqueeze(1)
         self.proposal_dtype = proposal_dtype
         self.numbers = self.x.to(proposal_dtype or torch.float32)
+        with torch.no_grad():
+            at_centre = _innermost(model.decode(torch.zeros(1, 1, model.latents, device=x.device)))
+        if isinstance(at_centre, Bernoulli) and not bool(((x == 0) | (x == 1)).all()):
+            raise ValueError(
+                "p(x given z) is Bernoulli, but the data hold other values than 0 and 1: they are "
+                "outside the decoder's support"
+            )
 
     def value(self, z: Tensor) -> Tensor:
         """[n, chains] log p(x given z), nats."""
@@ -42,25 +55,20 @@ class Likelihood:
         z = z.detach().requires_grad_()
         with torch.enable_grad():
             distribution = self.model.decode(z)
-        shortcut = _score(distribution, self.numbers)
-        if shortcut is None:
+        known = _closed_form(distribution, self.numbers)
+        if known is None:
             with torch.enable_grad():
                 value = distribution.log_prob(self.x)
             return value.detach(), _pull_back(value, torch.ones_like(value), z)
-        with torch.no_grad():
-            value = distribution.log_prob(self.x)
-        return value, _pull_back(*shortcut, z)
+        return known.value(), _pull_back(known.parameter, known.score(), z)
 
     def gradient(self, z: Tensor) -> Tensor:
         """[n, chains, latents] gradient of log p(x given z), in the proposal's precision."""
         z = z.detach().requires_grad_()
         with torch.enable_grad(), self._autocast(z.device.type):
             distribution = self.model.decode(z)
-            shortcut = _score(distribution, self.numbers)
-            if shortcut is None:
-                value = distribution.log_prob(self.x)
-                shortcut = value, torch.ones_like(value)
-        return _pull_back(*shortcut, z)
+            output, cotangent = _score(distribution, self.x, self.numbers)
+        return _pull_back(output, cotangent, z)
 
     def simulated_score(self, z: Tensor) -> Tensor:
         """[n, chains, latents] gradient of log p(x given z) for an x drawn there, not the data."""
@@ -69,11 +77,8 @@ class Likelihood:
             distribution = self.model.decode(z)
             with torch.no_grad():
                 x = distribution.sample()
-            shortcut = _score(distribution, x)
-            if shortcut is None:
-                value = distribution.log_prob(x)
-                shortcut = value, torch.ones_like(value)
-        return _pull_back(*shortcut, z)
+            output, cotangent = _score(distribution, x, x)
+        return _pull_back(output, cotangent, z)
 
     def _autocast(self, device: str) -> AbstractContextManager:
         if self.proposal_dtype is None:
@@ -81,17 +86,61 @@ class Likelihood:
         return torch.autocast(device, self.proposal_dtype)
 
 
-def _score(distribution: Distribution, x: Tensor) -> tuple[Tensor, Tensor] | None:
-    """A parameter in the graph and d log p(x) / d parameter, where there is a closed form."""
+class _Bernoulli:
+    """Bernoulli pixels, by their logits [n, chains, *shape]."""
+
+    def __init__(self, distribution: Bernoulli, x: Tensor) -> None:
+        self.parameter, self.x = distribution.logits, x
+
+    def value(self) -> Tensor:
+        logits, x = self.parameter.detach().flatten(2), self.x.flatten(2)
+        return (logits @ x.mT.to(logits)).squeeze(2) - softplus(logits).sum(dim=2)
+
+    def score(self) -> Tensor:
+        return torch.sigmoid(self.parameter.detach()).neg_().add_(self.x)
+
+
+class _FixedNormal:
+    """Gaussian coordinates whose scale does not depend on z."""
+
+    def __init__(self, distribution: Normal, x: Tensor) -> None:
+        self.parameter, self.x, self.scale = distribution.loc, x, distribution.scale
+
+    def value(self) -> Tensor:
+        loc, scale = self.parameter.detach(), self.scale.detach()
+        standardised = ((self.x - loc) / scale).flatten(2).square().sum(dim=2)
+        volume = (scale.log() + 0.5 * math.log(2 * math.pi)).expand_as(loc).flatten(2).sum(dim=2)
+        return -0.5 * standardised - volume
+
+    def score(self) -> Tensor:
+        return (self.x - self.parameter.detach()) / self.scale.detach().square()
+
+
+def _closed_form(distribution: Distribution, x: Tensor) -> "_Bernoulli | _FixedNormal | None":
+    """Log-likelihood and score without automatic differentiation, where a form is known."""
+    event, base = distribution.event_shape, _innermost(distribution)
+    if len(distribution.batch_shape) != 2 or base.batch_shape[2:] != event:
+        return None
+    if type(base) is Bernoulli and "logits" in vars(base):
+        return _Bernoulli(base, x)
+    if type(base) is Normal and not base.scale.requires_grad:
+        return _FixedNormal(base, x)
+    return None
+
+
+def _innermost(distribution: Distribution) -> Distribution:
     while isinstance(distribution, Independent):
         distribution = distribution.base_dist
-    with torch.no_grad():
-        if type(distribution) is Bernoulli and "logits" in vars(distribution):
-            logits = distribution.logits
-            return logits, torch.sigmoid(logits).neg_().add_(x)
-        if type(distribution) is Normal and not distribution.scale.requires_grad:
-            return distribution.loc, (x - distribution.loc) / distribution.scale.square()
-    return None
+    return distribution
+
+
+def _score(distribution: Distribution, x: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+    """An output of the graph and what to pull back through it; `numbers` is x in its dtype."""
+    known = _closed_form(distribution, numbers)
+    if known is not None:
+        return known.parameter, known.score()
+    value = distribution.log_prob(x)
+    return value, torch.ones_like(value)
 
 
 def _pull_back(output: Tensor, cotangent: Tensor, z: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from benchmark.estimators.latents import Gaussian
 from benchmark.estimators.likelihood import Likelihood
 
 FAR = 100.0  # standard deviations: a NaN farther out is the integrator's fault, not the model's
+FARTHEST = 1e9  # where lost trajectories are decoded: distributions refuse NaN
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Path:
         return self.evaluate(torch.randn(n, chains, latents, device=self.start.mean.device))
 
     def z(self, u: Tensor) -> Tensor:
+        u = u.nan_to_num(0.0).clamp(-FARTHEST, FARTHEST)
         return torch.baddbmm(self.start.mean.unsqueeze(1), u, self.start.factor.mT)
 
     def u(self, z: Tensor) -> Tensor:
@@ -84,6 +86,7 @@ class Path:
         """The chains at u, and a count of the places where the decoder gave NaN."""
         z = self.z(u)
         value, gradient = self.likelihood.value_and_gradient(z)
+        value = value.to(u)
         self.faults += (value.isnan() & (u.abs().amax(dim=2) < FAR)).sum()
         log_start = -0.5 * u.square().sum(dim=2)
         if not self.from_prior:

@@ -128,7 +128,7 @@ def network_for(
         UserError: the given weights file, or a shipped one, cannot be read.
     """
     if not spec.is_image:
-        return "features are made from images, and this data set holds points"
+        return "features are made from images of integers, and this data set holds real numbers"
     reason = "it is not RGB with 256 levels, which Inception takes"
     if _suits_inception(spec):
         file = inception.find_weights(inception_weights, download=False)

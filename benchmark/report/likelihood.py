@@ -4,6 +4,7 @@ The metric NLL gains three columns that are derived from it: the places that no 
 another row excludes, what the value means, and its standard error over test examples.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -53,6 +54,7 @@ def judged(parts: Parts, cells: Sequence[Cell], models: Sequence[str]) -> Parts:
         remarks=(
             *_of_ranks(standings),
             *_of_examples(columns["nll"], cells, models),
+            *_of_annealing(columns["nll"], standings),
             *parts.remarks,
         ),
     )
@@ -190,3 +192,16 @@ def _of_examples(nll: Column, cells: Sequence[Cell], models: Sequence[str]) -> l
         return []
     parts = [f"{count(n)} for {listed(list(rows[n]))}" for n in sorted(rows, reverse=True)]
     return [f"Test examples averaged over: {'; '.join(parts)}."]
+
+
+def _of_annealing(nll: Column, standings: Sequence[Standing]) -> list[str]:
+    """How far the sandwiches were annealed."""
+    assert nll.source is not None
+    annealing = json.loads(nll.source.settings).get("annealing")
+    if annealing is None or all(each.meaning != "sandwich" for each in standings):
+        return []
+    return [
+        f"Sandwiches: AIS with {count(annealing['chains'])} chains and "
+        f"{count(annealing['temperatures'])} temperatures for each example, the BDMC gap on "
+        f"{count(annealing['simulated'])} examples that the model drew."
+    ]

@@ -34,7 +34,11 @@ class Section:
         cell = self.cells[0]
         sides = "×".join(map(str, cell.shape))
         if len(cell.shape) == 3:
-            return f"{sides} images, {f'{cell.levels} levels' if cell.levels else 'continuous'}"
+            return (
+                f"{sides} images, {cell.levels} levels"
+                if cell.levels
+                else f"{sides} continuous images"
+            )
         return f"points in {sides} dimensions"
 
 

@@ -7,10 +7,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from benchmark.report.intervals import NOTHING, Part, of_mean, reach
 from benchmark.report.summary import Entry, summarise
 from benchmark.store import Meaning, Result
-
-REACH = 1.96  # standard errors to each side of a 95 % interval
 
 
 @dataclass(frozen=True)
@@ -22,6 +21,7 @@ class Standing:
         slack: how far below `value` the truth may lie besides that: 0 where it is exact, the
             BDMC gap with its error for a sandwich, infinite for a plain bound.
         examples: [seeds, n] values of single test examples, None where they are not stored.
+        seeds: what training seeds put into the square of `error`, as far as that is known.
     """
 
     model: str
@@ -30,6 +30,7 @@ class Standing:
     error: float
     slack: float
     examples: np.ndarray | None = None
+    seeds: Part = NOTHING
 
     @property
     def is_open(self) -> bool:
@@ -37,18 +38,30 @@ class Standing:
         return math.isinf(self.slack)
 
     @property
+    def measuring(self) -> float:
+        """What test examples put into the square of `error`."""
+        return max(0.0, self.error**2 - self.seeds[0])
+
+    @property
     def interval(self) -> tuple[float, float]:
         """A 95 % interval of the true mean."""
-        reach = REACH * self.error
-        return self.value - self.slack - reach, self.value + reach
+        half = reach(self.measuring, [self.seeds])
+        return self.value - self.slack - half, self.value + half
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The first model's true mean less the second's: between `low` and `high`, at 95 %."""
+    """The first model's true mean less the second's: between `low` and `high`, at 95 %.
+
+    Args:
+        value: of the stored values.
+        error: its standard error, over test examples and training seeds.
+        reach: how far an interval of that error reaches to each side, without the slacks.
+    """
 
     value: float
     error: float
+    reach: float
     low: float
     high: float
 
@@ -71,16 +84,19 @@ def standing(
         return None
     results = [result for result in answers.values() if isinstance(result, Result)]
     slack = _slack(entry.meaning, summarise(gaps))
-    return Standing(model, entry.meaning, entry.mean, entry.error, slack, _stacked(results))
+    numbers = (entry.mean, entry.error, slack)
+    return Standing(model, entry.meaning, *numbers, _stacked(results), _of_seeds(entry))
 
 
 def difference(first: Standing, second: Standing) -> Difference:
     """Compares two models, on the test examples that both were measured on if they are stored."""
-    value, error = first.value - second.value, math.hypot(first.error, second.error)
+    value = first.value - second.value
+    known, seeds = first.measuring + second.measuring, (first.seeds, second.seeds)
     if first.examples is not None and second.examples is not None:
-        value, error = _paired(first.examples, second.examples)
-    reach = REACH * error
-    return Difference(value, error, value - first.slack - reach, value + second.slack + reach)
+        value, known, seeds = _paired(first.examples, second.examples)
+    error, half = math.sqrt(known + sum(part for part, _ in seeds)), reach(known, seeds)
+    low, high = value - first.slack - half, value + second.slack + half
+    return Difference(value, error, half, low, high)
 
 
 def rank_ranges(standings: Sequence[Standing]) -> dict[str, tuple[int, int]]:
@@ -116,7 +132,7 @@ def _why_undecided(ahead: Standing, behind: Standing) -> str | None:
         return None
     if behind.is_open:
         return f"of {behind.model} only an upper bound is known"
-    if pair.value + REACH * pair.error >= 0:
+    if pair.value + pair.reach >= 0:
         return "the difference is within its error"
     if ahead.meaning == "exact":
         return f"the BDMC gap of {behind.model} reaches down to the exact value"
@@ -129,8 +145,14 @@ def _slack(meaning: Meaning, gap: Entry) -> float:
     if meaning == "exact":
         return 0.0
     if meaning == "sandwich" and gap.mean is not None:
-        return max(0.0, gap.mean + REACH * gap.error)
+        return max(0.0, gap.mean + reach((gap.measuring or 0.0) ** 2, [_of_seeds(gap)]))
     return math.inf
+
+
+def _of_seeds(entry: Entry) -> Part:
+    if entry.measured < 2 or entry.spread is None:
+        return NOTHING
+    return entry.spread**2 / entry.measured, entry.measured - 1
 
 
 def _stacked(results: Sequence[Result]) -> np.ndarray | None:
@@ -142,12 +164,10 @@ def _stacked(results: Sequence[Result]) -> np.ndarray | None:
     return np.stack([array[:shortest].astype(np.float64) for array in arrays])
 
 
-def _paired(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
-    """Mean difference over the examples both have, and its error of examples and of seeds."""
+def _paired(first: np.ndarray, second: np.ndarray) -> tuple[float, float, tuple[Part, Part]]:
+    """Mean difference over the examples both have, its variance over them and over seeds."""
     shared = min(first.shape[1], second.shape[1])
     first, second = first[:, :shared], second[:, :shared]
     differences = first.mean(axis=0) - second.mean(axis=0)
-    variance = differences.var(ddof=1) / shared
-    for seeds in (first.mean(axis=1), second.mean(axis=1)):
-        variance += seeds.var(ddof=1) / len(seeds) if len(seeds) > 1 else 0.0
-    return float(differences.mean()), math.sqrt(variance)
+    seeds = (of_mean(first.mean(axis=1)), of_mean(second.mean(axis=1)))
+    return float(differences.mean()), of_mean(differences)[0], seeds

@@ -15,9 +15,9 @@ from benchmark.report.curves import svg
 from benchmark.report.diagnostics import sandwich_of
 from benchmark.report.figures import Drawing
 from benchmark.report.numbers import written
-from benchmark.report.ranking import REACH
 from benchmark.store import Cell, Result
 
+REACH = 1.96  # standard errors to each side
 COLUMNS = 4  # decoders side by side
 PANEL_INCHES = (2.3, 1.75)
 HISTOGRAM_INCHES = 1.0

@@ -143,16 +143,30 @@ def _assembled(parts: Parts, dataset: str, cells: Sequence[Cell], models: Sequen
 
 def _details(metric: Metric, settings: Mapping[str, Any], examples: int | None) -> tuple[str, ...]:
     details = []
-    if metric.table != "samples" and metric.unit not in _UNITLESS:
+    if metric.unit == "chains" and "chains" in settings:
+        details.append(f"of {settings['chains']}")
+    elif metric.table != "samples" and metric.unit not in _UNITLESS:
         details.append(metric.unit)
     if settings.get("network"):
         details.append(str(settings["network"]))
     if settings.get("reference", "test") != "test":
         details.append(f"against {settings['reference']}")
-    size = examples if metric.table in _OF_EXAMPLES else settings.get("samples")
-    if size is not None:
-        details.append(f"n = {count(size)}")
-    return tuple(details)
+    return (*details, *_sizes(metric, settings, examples))
+
+
+def _sizes(metric: Metric, settings: Mapping[str, Any], examples: int | None) -> list[str]:
+    """How much a value rests on: n, and what else moves it besides."""
+    n = examples if metric.table in _OF_EXAMPLES else settings.get("samples")
+    sizes = [] if n is None else [f"n = {count(n)}"]
+    if metric.name == "bdmc_gap" and sizes:
+        return [f"{sizes[0]} simulated"]
+    if metric.table == "bounds":  # beside the likelihood a remark says it
+        sizes += [
+            f"{count(settings[name])} {name}"
+            for name in ("samples", "chains", "temperatures")
+            if name in settings
+        ]
+    return sizes
 
 
 def _letters(parts: Parts) -> dict[str, str]:
