@@ -23,8 +23,7 @@ def without_gradients():
         yield
 
 
-@pytest.mark.parametrize("temperatures", [1, 2, 6])
-@pytest.mark.parametrize("factor", [1.0, 4.0, 20.0])
+@pytest.mark.parametrize(("temperatures", "factor"), [(1, 1.0), (2, 20.0), (5, 1.0), (5, 4.0)])
 def test_weights_of_all_images_sum_to_one_however_badly_annealed(temperatures, factor):
     model = TinyImages(gain=3.0)
     tuning, betas = prepared(model, EVERY_IMAGE, temperatures)
@@ -43,13 +42,13 @@ def test_weights_of_all_images_sum_to_one_however_badly_annealed(temperatures, f
 
 def test_inverse_weights_of_reverse_chains_are_unbiased_too():
     model = TinyImages(gain=1.5)
-    z = torch.randn(8_000, 2)
+    z = torch.randn(5_000, 2)
     x = model.decode(z).sample()
     tuning, betas = prepared(model, x, 4)
     backward = anneal_backwards(scaled_steps(tuning, 2.0), betas, z, 2, LEAPFROG)
     ratio = (integrated_masses(model, x).unsqueeze(1) - backward.log_weights).exp().mean(dim=1)
     assert ratio.mean().item() == pytest.approx(1, abs=4 * error_of(ratio))
-    assert error_of(ratio) < 0.06
+    assert error_of(ratio) < 0.08
 
 
 def integrated_masses(model, x):

@@ -143,7 +143,7 @@ def test_values_repeat_under_the_seed_in_any_order(model, name):
     assert NAMED[name].measure(other).value != first
 
 
-IMAGES = DataSpec((1, 3, 3), levels=17)
+IMAGES = DataSpec((1, 2, 2), levels=17)
 
 
 def gan(spec):

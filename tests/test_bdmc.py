@@ -46,7 +46,7 @@ def test_bounds_close_around_the_closed_form(simulated, latents, start):
 
 def test_bounds_close_around_the_integral_of_a_curved_model(simulated):
     model = BinaryImages()
-    runs = sandwiches(model, 40, Settings(chains=32), [300])
+    runs = sandwiches(model, 25, Settings(chains=32), [300])
     lower, upper = bracket(runs, integrated(model, simulated[0]))
     assert abs(lower[0]) < 0.05
     assert abs(upper[0]) < 0.05
@@ -68,7 +68,7 @@ def test_more_reverse_chains_tighten_the_upper_bound(simulated, monkeypatch):
 
 def test_reverse_chains_of_one_datum_part_before_they_are_weighed():
     model = LinearGaussian(16, 3)
-    (run,) = sandwiches(model, 10, Settings(), [2])
+    (run,) = sandwiches(model, 10, Settings(), [1])
     assert (run.backward.log_weights.std(dim=1) > 1e-3).all()
 
 

@@ -117,7 +117,7 @@ def test_what_does_not_apply_says_why(ppca):
         likelihood.nll(evidence(object(), x))
     with pytest.raises(NotApplicable, match="log p\\(x\\) is exact"):
         likelihood.iwae(evidence(ppca, x))
-    with pytest.raises(NotApplicable, match="points are continuous"):
+    with pytest.raises(NotApplicable, match="are continuous: a density has no bits"):
         likelihood.bits_per_dim(evidence(ppca, x))
     with pytest.raises(NotApplicable, match="no training split"):
         likelihood.train_test_gap(evidence(ppca, x))

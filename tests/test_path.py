@@ -15,7 +15,9 @@ def path_of(model, x, from_prior):
     factor = torch.randn(N, LATENTS, LATENTS)
     start = Gaussian(torch.randn(N, LATENTS), factor)
     if from_prior:
-        start = Gaussian(torch.zeros(N, LATENTS), torch.linalg.qr(factor)[0])
+        # A product of reflections, for a single one is symmetric.
+        rotation = torch.linalg.qr(factor)[0] @ torch.linalg.qr(torch.randn_like(factor))[0]
+        start = Gaussian(torch.zeros(N, LATENTS), rotation)
     return Path(Likelihood(StandardLatents(model), x), start, from_prior)
 
 

@@ -80,7 +80,9 @@ def test_fisher_information_of_a_linear_decoder_is_its_closed_form(linear):
 
 
 @pytest.mark.parametrize("start", STARTS)
-def test_coordinates_are_the_axes_of_the_posterior_and_curvature_its_precision(linear, start):
+@pytest.mark.parametrize("noise_var", [0.1, 10.0])  # the data say more or less than the prior
+def test_coordinates_are_the_axes_of_the_posterior_and_curvature_its_precision(noise_var, start):
+    linear = EncodedLinearGaussian(20, 3, noise_var)
     x = linear.sample(N)
     tuning = tuned(linear, x, start)
     precision = torch.linalg.inv(linear.posterior(x).covariance_matrix)

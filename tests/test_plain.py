@@ -6,7 +6,7 @@ from latent_models import LinearGaussian
 from benchmark.estimators.ais import log_mean_exp
 from benchmark.estimators.plain import plain_forward, plain_reverse
 
-LENGTH = {"temperatures": 400, "leapfrog": 5}
+LENGTH = {"temperatures": 400, "leapfrog": 4}
 
 
 def test_both_bounds_of_a_small_linear_model_are_its_closed_form():
@@ -14,9 +14,9 @@ def test_both_bounds_of_a_small_linear_model_are_its_closed_form():
     z = model.prior().sample((40,))
     x = model.decode(z).sample()
     exact = model.exact(x)
-    forward = plain_forward(model, x, chains=16, **LENGTH)
-    backward = plain_reverse(model, x, z.expand(16, 40, 2), **LENGTH)
-    assert forward.log_weights.shape == backward.log_weights.shape == (16, 40)
+    forward = plain_forward(model, x, chains=8, **LENGTH)
+    backward = plain_reverse(model, x, z.expand(8, 40, 2), **LENGTH)
+    assert forward.log_weights.shape == backward.log_weights.shape == (8, 40)
     lower = log_mean_exp(forward.log_weights.T) - exact
     upper = -log_mean_exp(backward.log_weights.T) - exact
     for off in (lower, upper):

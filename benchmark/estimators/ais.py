@@ -9,9 +9,10 @@ from torch import Tensor
 
 from benchmark.estimators.hmc import DIVERGENCE, Transition, transition
 from benchmark.estimators.path import Path, Position
-from benchmark.estimators.pilot import Tuning, scale
+from benchmark.estimators.pilot import Tuning, precision_at
 
-JITTER = 0.2
+JITTER = 0.2  # of a step
+WIDE = 1 / 3  # share of trajectories with steps between the posterior's and the start's
 
 Progress = Callable[[int, int], None]
 
@@ -175,14 +176,20 @@ class _Run:
         self.progress(self.weighed, len(self.increments))
 
     def move(self, index: int) -> None:
-        """One trajectory, its step within a fifth of the size that the pilot run found.
+        """One trajectory of every chain, its length drawn independently of where the chain is.
 
-        A fixed length could return every chain to where it was.
+        A fixed length could return every chain to where it was. And where the posterior falls
+        apart into islands, steps that suit the island are too short to reach it, so some chains
+        take steps up to what suits the start.
         """
         beta, step = self.betas[index], self.steps[index]
-        step = step * torch.empty_like(step).uniform_(1 - JITTER, 1 + JITTER)
-        each = scale(step, self.curvature, beta)
-        moved = transition(self.path, self.position, beta, each, self.leapfrog)
+        precision = precision_at(self.curvature, beta).unsqueeze(1)
+        share = torch.rand_like(self.position.gain).unsqueeze(2)
+        wide = torch.rand_like(share) < WIDE
+        power = torch.where(wide, share, torch.ones_like(share))
+        jitter = torch.empty_like(step).uniform_(1 - JITTER, 1 + JITTER)
+        scale = (step * jitter).view(-1, 1, 1) * precision.pow(-0.5 * power)
+        moved = transition(self.path, self.position, beta, scale, self.leapfrog)
         self.position = moved.position
         self.sums += _statistics(moved)
         self.moves += 1

@@ -48,7 +48,7 @@ def transition(
         path: gives densities and gradients.
         position: chains [n, chains, latents].
         beta: [n] or [] inverse temperatures.
-        scale: [n, 1, latents] step size times the square root of the inverse mass.
+        scale: [n, 1 or chains, latents] step size times the square root of the inverse mass.
         leapfrog: steps.
 
     Source: Neal 2011, "MCMC using Hamiltonian dynamics", section 5.2.

@@ -24,7 +24,8 @@ STARTS: tuple[str, ...] = get_args(StartName)
 
 TARGET_ACCEPTANCE = 0.65  # where a trajectory's cost and its reach are in balance (Neal 2011, 5.4)
 QUARTER_PERIOD = math.pi / 2  # of a unit Gaussian: a trajectory of that length forgets its start
-CHAINS = 8
+FEWEST_CHAINS, MOST_CHAINS = 8, 32
+CHAIN_LATENTS = 128  # chains times latents: in few dimensions posteriors fall apart into islands
 MOVES = 2  # trajectories at each pilot temperature
 SPREAD = 1.0  # standard deviations of log weight from one pilot temperature to the next
 MOST_TEMPERATURES = 300
@@ -62,10 +63,9 @@ class Tuning:
         return interpolated(self.steps.log(), place(self.betas.double(), betas)).exp()
 
 
-def scale(steps: Tensor, curvature: Tensor, beta: Tensor) -> Tensor:
-    """[n, 1, latents] step size [n] times root inverse mass at inverse temperatures [n]."""
-    precision = torch.lerp(torch.ones_like(curvature), curvature, beta.unsqueeze(1))
-    return (steps.unsqueeze(1) * precision.rsqrt()).unsqueeze(1)
+def precision_at(curvature: Tensor, beta: Tensor) -> Tensor:
+    """[n, latents] precision along each coordinate at inverse temperatures [n]."""
+    return torch.lerp(torch.ones_like(curvature), curvature, beta.unsqueeze(1))
 
 
 def tune(
@@ -138,7 +138,9 @@ def _explore(path: Path, curvature: Tensor, leapfrog: int) -> tuple[_Tables, Pos
     Chains are resampled by their weights, as in sequential Monte Carlo: those that went astray say
     nothing about the posterior.
     """
-    position = path.draw(CHAINS)
+    latents = curvature.shape[1]
+    chains = min(MOST_CHAINS, max(FEWEST_CHAINS, CHAIN_LATENTS // latents))
+    position = path.draw(chains)
     beta = torch.zeros_like(curvature[:, 0])
     steps = torch.full_like(beta, QUARTER_PERIOD / leapfrog)
     rows: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -178,7 +180,8 @@ def _smooth(table: Tensor) -> Tensor:
 def _adapted_move(
     path: Path, position: Position, beta: Tensor, steps: Tensor, curvature: Tensor, leapfrog: int
 ) -> tuple[Position, Tensor]:
-    moved = transition(path, position, beta, scale(steps, curvature, beta), leapfrog)
+    scale = (steps.unsqueeze(1) * precision_at(curvature, beta).rsqrt()).unsqueeze(1)
+    moved = transition(path, position, beta, scale, leapfrog)
     return moved.position, adapted(steps, moved, leapfrog)
 
 

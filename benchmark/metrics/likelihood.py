@@ -29,7 +29,9 @@ def nll(evidence: Evidence) -> Measurement:
 def bits_per_dim(evidence: Evidence) -> Measurement:
     """The same in bits per sub-pixel: nats / (dims ln 2). Never negative, since x is discrete."""
     if not evidence.spec.is_image:
-        raise NotApplicable("the data are continuous: a density has no bits per dimension, see nll")
+        raise NotApplicable(
+            "the data are continuous: a density has no bits per dimension, see nll"
+        )
     values, meaning = _tightest(evidence, "test")
     return mean_of(-values / (evidence.spec.dims * math.log(2)), meaning)
 
