@@ -15,7 +15,7 @@ from benchmark.estimators.pilot import (
     TARGET_ACCEPTANCE,
     WIDENING,
     pooled_fisher_information,
-    scale,
+    precision_at,
     tune,
 )
 from benchmark.estimators.schedule import schedule
@@ -67,7 +67,7 @@ def test_frozen_steps_are_accepted_as_aimed_or_as_long_as_allowed(leapfrog):
         run = anneal(tuning, betas, 16, leapfrog)
     longest = tuning.step_sizes(betas) > 0.95 * QUARTER_PERIOD / leapfrog
     acceptance = run.acceptance.mean().item()
-    assert acceptance > TARGET_ACCEPTANCE - 0.12
+    assert acceptance > TARGET_ACCEPTANCE - 0.25  # a few long steps are lost on purpose
     assert acceptance < TARGET_ACCEPTANCE + 0.12 or longest.float().mean() > 0.1
     assert run.divergences.max() < 0.05
 
@@ -114,10 +114,10 @@ def test_step_sizes_are_read_between_temperatures(linear):
     assert (between <= pairs.amax(dim=0) * 1.001).all()
 
 
-def test_scale_is_one_over_the_root_of_the_precision():
-    steps, curvature = torch.tensor([0.2, 0.5]), torch.tensor([[4.0, 9.0], [1.0, 25.0]])
-    expected = torch.tensor([[[0.1, 0.2 / 3]], [[0.5, 0.5 / 13**0.5]]])
-    torch.testing.assert_close(scale(steps, curvature, torch.tensor([1.0, 0.5])), expected)
+def test_precision_rises_from_that_of_the_start_to_that_of_the_posterior():
+    curvature = torch.tensor([[4.0, 9.0], [1.0, 25.0], [0.5, 2.0]])
+    found = precision_at(curvature, torch.tensor([1.0, 0.5, 0.0]))
+    torch.testing.assert_close(found, torch.tensor([[4.0, 9.0], [1.0, 13.0], [1.0, 1.0]]))
 
 
 def test_a_pilot_run_repeats_under_its_seed(linear):

@@ -156,15 +156,20 @@ def _sandwiches(evidence: Evidence) -> list[Sandwich]:
 
 
 def _curve(runs: list[Sandwich]) -> dict[str, list[float]]:
-    """Both bounds against the number of temperatures: means over simulated examples."""
+    """Both bounds against the number of temperatures: means over simulated examples.
+
+    The errors are those of the distance to the middle of the longest run's bounds, example by
+    example: how much examples differ from each other says nothing about how bounds close.
+    """
     lower = [run.forward.lower_bound for run in runs]
     upper = [run.backward.upper_bound for run in runs]
+    middle = (lower[-1] + upper[-1]) / 2
     return {
         "temperatures": [run.temperatures for run in runs],
         "lower": [bound.mean().item() for bound in lower],
-        "lower_error": [_error(bound) for bound in lower],
+        "lower_error": [_error(bound - middle) for bound in lower],
         "upper": [bound.mean().item() for bound in upper],
-        "upper_error": [_error(bound) for bound in upper],
+        "upper_error": [_error(bound - middle) for bound in upper],
     }
 
 
