@@ -52,8 +52,8 @@ def sandwich_figure(dataset: str, cells: Sequence[Cell], models: Sequence[str]) 
         f"{'; '.join(f'{model} {_gap(gap)}' for model, gap in gaps.items())}.",
         "Top: mean log-likelihood between its two bounds, on data simulated from the model, "
         f"against the number of temperatures; bands are ±{REACH} standard errors of the distance "
-        "to where they meet, over examples; the number is the gap at the end. Bottom: log weights of the chains, normalised; the "
-        f"narrower, the better. {chosen.capitalize()}.",
+        "to where they meet, over examples; the number is the gap at the end. Bottom: log weights "
+        f"of the chains, normalised; the narrower, the better. {chosen.capitalize()}.",
         "Sandwich of each decoder",
     )
 
