@@ -249,6 +249,7 @@ def _measured(
         train=data.train[: plan.conditions.examples],
         validation=data.validation,
         annealing=plan.conditions.annealing,
+        progress=progress,
     )
     questions = plan.questions
     for index, (metric, asked) in enumerate(questions):

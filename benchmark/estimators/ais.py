@@ -184,7 +184,7 @@ class _Run:
         """
         beta, step = self.betas[index], self.steps[index]
         precision = precision_at(self.curvature, beta).unsqueeze(1)
-        share = torch.rand_like(self.position.gain).unsqueeze(2)
+        share = torch.rand_like(self.position.u[..., :1])
         wide = torch.rand_like(share) < WIDE
         power = torch.where(wide, share, torch.ones_like(share))
         jitter = torch.empty_like(step).uniform_(1 - JITTER, 1 + JITTER)
@@ -216,5 +216,5 @@ def _statistics(moved: Transition) -> Tensor:
     """[3, n] means over chains of acceptance, divergence and absolute energy error."""
     error = moved.log_ratio.abs().nan_to_num(nan=0.0, posinf=0.0)
     error = error.masked_fill(error > DIVERGENCE, 0.0)
-    parts = (moved.acceptance, moved.diverged.float(), error)
+    parts = (moved.acceptance, moved.diverged.float(), error.float())
     return torch.stack([part.mean(dim=1) for part in parts])

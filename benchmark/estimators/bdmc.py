@@ -70,7 +70,7 @@ def annealed_lower_bound(
         model: gives p(z) and p(x given z), and q(z given x) if the start is "encoder".
         x: [n, *shape] data.
         settings: how long and from where.
-        progress: told of (batches of data done, batches in all).
+        progress: told of (temperatures done, temperatures in all), over all batches of data.
 
     Raises:
         ValueError: the settings, the data or the decoder's values are at fault.
@@ -78,12 +78,12 @@ def annealed_lower_bound(
     check_chains(settings.chains)
     size = max(1, ROWS[x.device.type] // settings.chains)
     parts, batches = [], x.split(size)
+    tick = _ticker(progress, len(batches) * settings.temperatures)
     with torch.no_grad():
-        for index, batch in enumerate(batches):
+        for batch in batches:
             tuning = tuned(model, batch, settings)
             betas = _betas(tuning, settings.schedule, settings.temperatures)
-            parts.append(anneal(tuning, betas, settings.chains, settings.leapfrog))
-            progress(index + 1, len(batches))
+            parts.append(anneal(tuning, betas, settings.chains, settings.leapfrog, tick))
     return _joined(parts)
 
 
@@ -107,17 +107,31 @@ def sandwiches(
     forward: dict[int, list[Chains]] = {length: [] for length in lengths}
     backward: dict[int, list[Chains]] = {length: [] for length in lengths}
     batches = [min(size, n - first) for first in range(0, n, size)]
+    tick = _ticker(progress, len(batches) * 2 * sum(lengths))
     with torch.no_grad():
-        for index, count in enumerate(batches):
+        for count in batches:
             z = torch.randn(count, latents.latents, device=latents.device)
             tuning = tuned(model, latents.decode(z).sample(), settings)
             for length in lengths:
                 betas = _betas(tuning, settings.schedule, length)
                 chains, leapfrog = settings.chains, settings.leapfrog
-                forward[length].append(anneal(tuning, betas, chains, leapfrog))
-                backward[length].append(anneal_backwards(tuning, betas, z, chains, leapfrog))
-            progress(index + 1, len(batches))
+                forward[length].append(anneal(tuning, betas, chains, leapfrog, tick))
+                back = anneal_backwards(tuning, betas, z, chains, leapfrog, tick)
+                backward[length].append(back)
     return [Sandwich(t, _joined(forward[t]), _joined(backward[t])) for t in lengths]
+
+
+def _ticker(progress: Progress, total: int) -> Callable[[int, int], None]:
+    """Counts temperatures over several runs, and tells of every hundredth of the total."""
+    done = 0
+
+    def tick(_: int, __: int) -> None:
+        nonlocal done
+        done += 1
+        if done * 100 // total > (done - 1) * 100 // total:
+            progress(done, total)
+
+    return tick
 
 
 def best_start(model: LatentModel, x: Tensor, settings: Settings) -> str:

@@ -28,7 +28,7 @@ class Transition:
     @property
     def acceptance(self) -> Tensor:
         """[n, chains] probability with which each trajectory was to be accepted."""
-        return self.log_ratio.nan_to_num(nan=-torch.inf).clamp(max=0).exp()
+        return self.log_ratio.nan_to_num(nan=-torch.inf).clamp(max=0).exp().float()
 
     @property
     def diverged(self) -> Tensor:
@@ -63,7 +63,7 @@ def transition(
     u = torch.addcmul(u, scale, velocity)
     proposed = path.evaluate(u)
     velocity = velocity + 0.5 * scale * path.slope(u, proposed.gain_gradient, beta)
-    kinetic = 0.5 * (momentum.square().sum(dim=2) - velocity.square().sum(dim=2))
+    kinetic = 0.5 * (momentum.double().square() - velocity.double().square()).sum(dim=2)
     log_ratio = proposed.log_density(beta) - position.log_density(beta) + kinetic
     accepted = torch.rand_like(log_ratio).log() < log_ratio  # False where it is NaN
     return Transition(proposed.where(accepted, position), log_ratio, accepted)

@@ -18,8 +18,8 @@ class Position:
 
     Args:
         u: [n, chains, latents] in the path's coordinates.
-        log_start: [n, chains] log density of the start, up to a constant.
-        gain: [n, chains] log p(x, z) minus the log density of the start, nats.
+        log_start: [n, chains] log density of the start, up to a constant, nats, float64.
+        gain: [n, chains] log p(x, z) minus the log density of the start, nats, float64.
         gain_gradient: [n, chains, latents] with respect to u.
     """
 
@@ -67,7 +67,7 @@ class Path:
     def __init__(self, likelihood: Likelihood, start: Gaussian, from_prior: bool) -> None:
         self.likelihood, self.start, self.from_prior = likelihood, start, from_prior
         self.faults = torch.zeros((), dtype=torch.long, device=start.mean.device)
-        self._log_volume = start.log_volume.unsqueeze(1)
+        self._log_volume = start.log_volume.unsqueeze(1).double()
 
     def draw(self, chains: int) -> Position:
         """Independent chains from the start."""
@@ -86,11 +86,12 @@ class Path:
         """The chains at u, and a count of the places where the decoder gave NaN."""
         z = self.z(u)
         value, gradient = self.likelihood.value_and_gradient(z)
-        value = value.to(u)
         self.faults += (value.isnan() & (u.abs().amax(dim=2) < FAR)).sum()
-        log_start = -0.5 * u.square().sum(dim=2)
+        # In float64: far from a narrow start both densities are huge, and nearly cancel.
+        log_start = -0.5 * u.double().square().sum(dim=2)
+        value = value.double()
         if not self.from_prior:
-            value = value - 0.5 * z.square().sum(dim=2) - log_start + self._log_volume
+            value = value - 0.5 * z.double().square().sum(dim=2) - log_start + self._log_volume
         return Position(u, log_start, value, self._in_coordinates(u, z, gradient))
 
     def gain_gradient(self, u: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ that of generator and noise together, and the tables show the sigma beside it.
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,9 @@ def annealed(evidence: Evidence, split: str) -> Chains:
         else:
             raise NotApplicable("there is no training split to compare with")
         with fork_rng(derive_seed(key, evidence.seed)):
-            evidence.shared[key] = annealed_lower_bound(model, x.to(evidence.device), settings)
+            evidence.shared[key] = annealed_lower_bound(
+                model, x.to(evidence.device), settings, partial(evidence.progress, "annealing")
+            )
     return evidence.shared[key]
 
 
@@ -151,7 +154,9 @@ def _sandwiches(evidence: Evidence) -> list[Sandwich]:
         lengths = shorter_runs(settings.temperatures)
         with fork_rng(derive_seed("bdmc", evidence.seed)):
             count = evidence.annealing.simulated
-            evidence.shared["sandwiches"] = sandwiches(model, count, settings, lengths)
+            evidence.shared["sandwiches"] = sandwiches(
+                model, count, settings, lengths, partial(evidence.progress, "bidirectional")
+            )
     return evidence.shared["sandwiches"]
 
 

@@ -137,7 +137,7 @@ class Annealing:
         return replace(self, **shrunk)
 
 
-SHORTEST = {"examples": 30, "train_examples": 20, "simulated": 20, "temperatures": 20}
+SHORTEST = {"examples": 20, "train_examples": 10, "simulated": 10, "temperatures": 20}
 
 
 @dataclass(frozen=True)
@@ -156,6 +156,8 @@ class Evidence:
         seed: of everything that draws, together with the metric's own name.
         batch_size: examples that go through a model at once.
         shared: what several metrics read, computed by the first of them.
+        annealing: how log p(x) of latent-variable models is estimated.
+        progress: told of (stage, step, total) by metrics that take minutes.
     """
 
     spec: DataSpec
@@ -173,6 +175,7 @@ class Evidence:
     train: Tensor | None = None
     validation: Tensor | None = None
     annealing: Annealing = field(default_factory=Annealing)
+    progress: Callable[[str, int, int], None] = lambda stage, step, total: None
 
     @cached_property
     def real_features(self) -> Features:
