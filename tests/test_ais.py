@@ -31,7 +31,7 @@ def without_gradients():
 def test_the_bound_of_a_linear_model_is_its_closed_form(latents, start, name):
     model = EncodedLinearGaussian(64, latents)
     x = model.sample(50)
-    off = annealed(model, x, 200, start=start, name=name).lower_bound - model.exact(x)
+    off = annealed(model, x, 400, start=start, name=name).lower_bound - model.exact(x)
     assert off.mean().abs() < 0.1
     assert off.mean() < 3 * error_of(off)
 
@@ -205,5 +205,5 @@ def test_a_support_with_holes_is_no_fault():
     x = model.sample(40)
     x = x[model.model.posterior(x).loc[:, 0] < -0.5]
     assert len(x) > 3
-    found = annealed_lower_bound(model, x, Settings(temperatures=100, chains=32))
+    found = annealed_lower_bound(model, x, Settings(temperatures=400, chains=32))
     assert (found.lower_bound - model.model.exact(x)).abs().max() < 0.5

@@ -80,12 +80,14 @@ def test_batches_keep_the_order_of_the_data(monkeypatch):
     found = annealed_lower_bound(
         model, x, Settings(temperatures=50, start="encoder"), lambda *seen: told.append(seen)
     )
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert told[-1] == (150, 150)
+    assert told == sorted(told)
+    assert len(told) <= 100
     assert found.acceptance.shape == found.divergences.shape == found.energy_error.shape == (11,)
     torch.testing.assert_close(found.lower_bound, model.exact(x), atol=0.05, rtol=0)
     told.clear()
     (run,) = sandwiches(model, 9, Settings(temperatures=5), [5], lambda *seen: told.append(seen))
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert told == [(done + 1, 30) for done in range(30)]
     assert len(run.gaps) == 9
 
 

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from latent_models import BinaryImages, LinearGaussian
@@ -39,7 +41,7 @@ def test_the_end_of_the_path_is_the_joint_density_and_its_start_the_start(path):
     joint = model.prior().log_prob(z) + model.decode(z).log_prob(x)
     covariance = path.start.factor @ path.start.factor.mT
     start = MultivariateNormal(path.start.mean, covariance).log_prob(z.transpose(0, 1)).T
-    torch.testing.assert_close(position.gain, joint - start, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(position.gain.float(), joint - start, rtol=1e-4, atol=1e-4)
     for share in (0.0, 0.37, 1.0):
         densities = position.log_density(torch.full((N, 1), share))
         expected = (1 - share) * start + share * joint
@@ -94,3 +96,17 @@ def test_only_a_nan_where_the_start_has_mass_is_the_decoders_fault():
     assert path.faults == 0
     path.evaluate(path.u(torch.full((N, CHAINS, LATENTS), 3.0)))
     assert path.faults == N * CHAINS
+
+
+def test_far_from_a_narrow_start_the_joint_density_keeps_its_precision():
+    # In float32 the start's density, near 5e9 nats, would be off by hundreds of them.
+    model = LinearGaussian(6, LATENTS)
+    x = model.sample(N)
+    narrow = Gaussian(torch.zeros(N, LATENTS), 1e-5 * torch.eye(LATENTS).expand(N, -1, -1))
+    path = Path(Likelihood(StandardLatents(model), x), narrow, from_prior=False)
+    z = torch.randn(N, CHAINS, LATENTS)
+    position = path.evaluate(path.u(z))
+    joint = model.prior().log_prob(z) + model.decode(z).log_prob(x.unsqueeze(1))
+    constant = 0.5 * LATENTS * math.log(2 * math.pi) + LATENTS * math.log(1e-5)
+    found = position.log_density(torch.ones(N, 1)).float() - constant
+    torch.testing.assert_close(found, joint, atol=0.05, rtol=1e-3)
