@@ -208,7 +208,7 @@ def _explanation(device: torch.device) -> str:
     return (
         f"\nA 50-200-200-784 Bernoulli decoder, {EXAMPLES} simulated examples x {CHAINS} chains, "
         f"{where}.\nAbove: forward chains of {EQUAL_TEMPERATURES} temperatures and "
-        f"{PLAIN_LEAPFROG} leapfrog steps, {STRETCHES} times the\nmedian of {ROUNDS} stretches taken "
-        "in turn. Below: both bounds, our pilot run\nincluded, at the first length at which neither "
-        "is looser than the plain one's."
+        f"{PLAIN_LEAPFROG} leapfrog steps, {STRETCHES} times the\n"
+        f"median of {ROUNDS} stretches taken in turn. Below: both bounds, our pilot run\n"
+        "included, at the first length at which neither is looser than the plain one's."
     )
