@@ -163,7 +163,7 @@ def test_a_shipped_classifier_serves_its_data_set(digits):
 
 def test_points_have_no_network_and_the_reason_says_so():
     assert network_name_for(None, DataSpec((2,))) is None
-    assert "points" in network_for(None, DataSpec((2,)))
+    assert "real numbers" in network_for(None, DataSpec((2,)))
 
 
 def test_grey_images_without_a_classifier_have_none_and_the_reason_says_why():
