@@ -8,7 +8,6 @@ that of generator and noise together, and the tables show the sigma beside it.
 import math
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -33,12 +32,12 @@ HISTOGRAM = np.linspace(-8, 4, 49)  # of log weights less the log of their mean,
 
 def ais(evidence: Evidence) -> Measurement:
     """Mean lower bound on log p(x) over test examples, nats."""
-    return mean_of(annealed(evidence, "test").lower_bound, "lower bound")
+    return Measurement.mean_of(annealed(evidence, "test").lower_bound, "lower bound")
 
 
 def ais_train(evidence: Evidence) -> Measurement:
     """The same over training examples."""
-    return mean_of(annealed(evidence, "train").lower_bound, "lower bound")
+    return Measurement.mean_of(annealed(evidence, "train").lower_bound, "lower bound")
 
 
 def bdmc_gap(evidence: Evidence) -> Measurement:
@@ -48,7 +47,6 @@ def bdmc_gap(evidence: Evidence) -> Measurement:
     """
     runs = _sandwiches(evidence)
     full = runs[-1]
-    measured = mean_of(full.gaps, "estimate")
     details = {
         "curve": _curve(runs),
         "start": _settings(evidence).start,
@@ -57,12 +55,12 @@ def bdmc_gap(evidence: Evidence) -> Measurement:
         "energy_error": full.forward.energy_error.mean().item(),
         "weight_histogram": _histogram(full.forward),
     }
-    return replace(measured, details=details)
+    return Measurement.mean_of(full.gaps, details=details)
 
 
 def effective_chains(evidence: Evidence) -> Measurement:
     """Mean over test examples of the effective number of chains."""
-    return mean_of(annealed(evidence, "test").effective_chains, "estimate")
+    return Measurement.mean_of(annealed(evidence, "test").effective_chains)
 
 
 def observation_sigma(evidence: Evidence) -> Measurement:
@@ -114,29 +112,13 @@ def annealed(evidence: Evidence, split: str) -> Chains:
     return evidence.shared[key]
 
 
-def mean_of(values: Tensor, meaning: Any) -> Measurement:
-    """The mean over examples with its standard error, the values kept."""
-    values = values.double().cpu()
-    error = (values.std() / math.sqrt(len(values))).item()
-    value = values.mean().item()
-    return Measurement(
-        value,
-        n=len(values),
-        standard_error=error,
-        low=value - 1.96 * error,
-        high=value + 1.96 * error,
-        meaning=meaning,
-        per_example=values.numpy().astype(np.float32),
-    )
-
-
 def _settings(evidence: Evidence) -> Settings:
-    """What the suite asks for; the start chosen on simulated data where it is left open."""
+    """What the suite asks for; the start chosen on validation data where it is left open."""
     wanted = evidence.annealing
-    start: str = wanted.start
-    numbers = (wanted.chains, wanted.temperatures, wanted.leapfrog)
-    settings = Settings(*numbers, start, wanted.schedule)
-    if start != "auto":
+    settings = Settings(
+        wanted.chains, wanted.temperatures, wanted.leapfrog, wanted.start, wanted.schedule
+    )
+    if wanted.start != "auto":
         return settings
     if "start" not in evidence.shared:
         if evidence.validation is None:
@@ -145,7 +127,7 @@ def _settings(evidence: Evidence) -> Settings:
         with fork_rng(derive_seed("start", evidence.seed)):
             held_out = held_out.to(evidence.device)
             evidence.shared["start"] = best_start(model, held_out, settings)
-    return Settings(*numbers, evidence.shared["start"], wanted.schedule)
+    return replace(settings, start=evidence.shared["start"])
 
 
 def _sandwiches(evidence: Evidence) -> list[Sandwich]:

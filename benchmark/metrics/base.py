@@ -50,6 +50,20 @@ class Measurement:
         low, high = max(value - reach, lowest), min(value + reach, highest)
         return cls(value, n, standard_error, low, high, meaning)
 
+    @classmethod
+    def mean_of(
+        cls,
+        values: Tensor,
+        meaning: Meaning = "estimate",
+        details: Mapping[str, Any] | None = None,
+    ) -> "Measurement":
+        """The mean over examples [n] with its standard error, the values themselves kept."""
+        values = values.double().cpu()
+        error = (values.std() / math.sqrt(len(values))).item()
+        measured = cls.with_error(values.mean().item(), error, len(values), meaning)
+        kept = values.numpy().astype(np.float32)
+        return replace(measured, per_example=kept, details=details or {})
+
 
 @dataclass(frozen=True)
 class Features:
@@ -105,7 +119,7 @@ class Annealing:
         temperatures: intermediate distributions.
         leapfrog: steps of a trajectory, one trajectory a temperature.
         start: where the path sets out, "prior", "encoder" or "posterior"; "auto" takes the one
-            with the smallest gap on a few simulated examples.
+            with the highest bound on a few validation examples.
         schedule: "adaptive", "sigmoid" or "linear".
     """
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmark.estimators.importance import importance_weighted_bound
-from benchmark.metrics.annealing import annealed, latent_model, mean_of
+from benchmark.metrics.annealing import annealed, latent_model
 from benchmark.metrics.base import Evidence, Measurement, NotApplicable
 from benchmark.randomness import derive_seed, fork_rng
 from benchmark.spec import BoundedDensity, Density, Encoder, Generator, LatentModel
@@ -23,7 +23,7 @@ TIGHTEST = 1_000
 def nll(evidence: Evidence) -> Measurement:
     """Mean negative log-likelihood of the test split, nats."""
     values, meaning = _tightest(evidence, "test")
-    return mean_of(-values, meaning)
+    return Measurement.mean_of(-values, meaning)
 
 
 def bits_per_dim(evidence: Evidence) -> Measurement:
@@ -33,7 +33,7 @@ def bits_per_dim(evidence: Evidence) -> Measurement:
             "the data are continuous: a density has no bits per dimension, see nll"
         )
     values, meaning = _tightest(evidence, "test")
-    return mean_of(-values / (evidence.spec.dims * math.log(2)), meaning)
+    return Measurement.mean_of(-values / (evidence.spec.dims * math.log(2)), meaning)
 
 
 def train_test_gap(evidence: Evidence) -> Measurement:
@@ -53,18 +53,18 @@ def train_test_gap(evidence: Evidence) -> Measurement:
 def elbo(evidence: Evidence) -> Measurement:
     """Mean evidence lower bound, nats: the model's own, or with one importance sample."""
     if isinstance(evidence.model, BoundedDensity):
-        return mean_of(_own_bound(evidence), "lower bound")
-    return mean_of(_importance_weighted(evidence, 1), "lower bound")
+        return Measurement.mean_of(_own_bound(evidence), "lower bound")
+    return Measurement.mean_of(_importance_weighted(evidence, 1), "lower bound")
 
 
 def iwae_50(evidence: Evidence) -> Measurement:
     """Mean importance-weighted bound with 50 samples of z, nats."""
-    return mean_of(_importance_weighted(evidence, 50), "lower bound")
+    return Measurement.mean_of(_importance_weighted(evidence, 50), "lower bound")
 
 
 def iwae(evidence: Evidence) -> Measurement:
     """Mean importance-weighted bound with 1,000 samples of z, nats."""
-    return mean_of(_importance_weighted(evidence, TIGHTEST), "lower bound")
+    return Measurement.mean_of(_importance_weighted(evidence, TIGHTEST), "lower bound")
 
 
 def _tightest(evidence: Evidence, split: str) -> tuple[Tensor, Meaning]:

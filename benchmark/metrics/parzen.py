@@ -25,18 +25,9 @@ def measure(evidence: Evidence) -> Measurement:
     samples = evidence.generated.to(device)
     bandwidth = choose_bandwidth(samples, unseen.to(device), levels)
     test = evidence.test.to(device)
-    values = parzen_log_likelihood(test, samples, bandwidth.value, levels).cpu()
-    error = values.std().item() / len(values) ** 0.5
-    value = values.mean().item()
-    return Measurement(
-        value,
-        n=len(values),
-        standard_error=error,
-        low=value - 1.96 * error,
-        high=value + 1.96 * error,
-        per_example=values.numpy().astype(np.float32),
-        details={"bandwidth": bandwidth.value, "at_edge": bandwidth.at_edge},
-    )
+    values = parzen_log_likelihood(test, samples, bandwidth.value, levels)
+    details = {"bandwidth": bandwidth.value, "at_edge": bandwidth.at_edge}
+    return Measurement.mean_of(values, details=details)
 
 
 def _not_among(samples: Tensor, examples: Tensor) -> Tensor:
