@@ -246,7 +246,7 @@ def _measured(
         cost=_cost(cell, len(generated)),
         seed=plan.identity.seed,
         device=torch.device(plan.device),
-        train=data.train[: plan.conditions.examples],
+        train=data.train,
         validation=data.validation,
         annealing=plan.conditions.annealing,
         progress=progress,

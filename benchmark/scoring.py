@@ -14,7 +14,7 @@ from benchmark.data.files import read_images
 from benchmark.errors import UserError
 from benchmark.features import network_for, network_name_for
 from benchmark.metrics import METRICS
-from benchmark.metrics.base import Conditions, Cost, Evidence
+from benchmark.metrics.base import OF_SAMPLES, Conditions, Cost, Evidence
 from benchmark.models import build
 from benchmark.randomness import derive_seed, fork_rng
 from benchmark.report.text import dataset_tables
@@ -99,6 +99,6 @@ def _cell(
     results = tuple(
         measure(metric, question(metric, conditions), evidence)
         for metric in METRICS
-        if metric.table in ("samples", "modes")
+        if metric.table in (*OF_SAMPLES, "modes")
     )
     return replace(cell, results=results)

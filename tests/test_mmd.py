@@ -8,7 +8,7 @@ from sample_evidence import images_evidence, points_evidence, random_images
 from benchmark.metrics.base import NotApplicable
 from benchmark.metrics.inputs import pixels
 from benchmark.metrics.mmd import measure, median_distance, squared_mmd
-from benchmark.metrics.resampling import half_sample_error
+from benchmark.metrics.resampling import half_samples
 from benchmark.randomness import generator
 
 
@@ -75,7 +75,7 @@ def test_bandwidth_comes_from_the_real_data_alone():
 def test_error_is_that_of_the_shared_half_samples():
     real, generated = torch.randn(31, 2), torch.randn(31, 2) + 1
     bandwidth = median_distance(real)
-    expected = half_sample_error(
+    expected = half_samples(
         lambda *, real, generated: squared_mmd(
             real=real, generated=generated, bandwidth=bandwidth
         ),
@@ -84,7 +84,9 @@ def test_error_is_that_of_the_shared_half_samples():
         generator=generator("mmd", 3),
     )
     found = measure(points_evidence(real, generated, seed=3))
-    assert found.standard_error == pytest.approx(expected, rel=1e-9)
+    assert found.standard_error == pytest.approx(expected.standard_error, rel=1e-9)
+    kept = found.details["half_samples"]
+    assert kept["values"] == pytest.approx(expected.values, rel=1e-9)
 
 
 def test_images_compare_by_features_or_else_by_pixels():

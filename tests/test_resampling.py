@@ -6,7 +6,7 @@ import torch
 from benchmark.metrics.resampling import (
     draw_subsets,
     error_from_subsets,
-    half_sample_error,
+    half_samples,
     subset_share,
 )
 
@@ -26,20 +26,20 @@ def squared_mean_difference(*, real, generated):
 def test_error_of_a_difference_of_means_is_the_known_one():
     real, generated = torch.randn(900).double() * 2, torch.randn(400).double() * 3 + 1
     known = math.sqrt(real.var().item() / 900 + generated.var().item() / 400)
-    error = half_sample_error(
+    halves = half_samples(
         mean_difference,
         real=real,
         generated=generated,
         generator=seeded_generator(),
         repeats=3000,
     )
-    assert error == pytest.approx(known, rel=0.05)
+    assert halves.standard_error == pytest.approx(known, rel=0.05)
 
 
 def test_small_subsets_give_the_same_error_as_halves():
     real, generated = torch.randn(900).double() * 2, torch.randn(400).double() * 3 + 1
     known = math.sqrt(real.var().item() / 900 + generated.var().item() / 400)
-    error = half_sample_error(
+    halves = half_samples(
         mean_difference,
         real=real,
         generated=generated,
@@ -47,7 +47,7 @@ def test_small_subsets_give_the_same_error_as_halves():
         repeats=3000,
         most=90,
     )
-    assert error == pytest.approx(known, rel=0.05)
+    assert halves.standard_error == pytest.approx(known, rel=0.05)
 
 
 def test_mean_plus_minus_two_errors_covers_the_truth_19_times_in_20():
@@ -56,35 +56,35 @@ def test_mean_plus_minus_two_errors_covers_the_truth_19_times_in_20():
     for trial in range(300):
         real, generated = torch.randn(80).double(), torch.randn(120).double() * 2 + 3
         value = squared_mean_difference(real=real, generated=generated)
-        error = half_sample_error(
+        halves = half_samples(
             squared_mean_difference,
             real=real,
             generated=generated,
             generator=seeded_generator(trial),
         )
-        covered.append(abs(value - 9) < 1.96 * error)
+        covered.append(abs(value - 9) < 1.96 * halves.standard_error)
     assert 0.90 < sum(covered) / len(covered) < 0.985
 
 
 def test_one_set_is_enough_and_its_name_is_free():
     values = torch.randn(1000).double()
-    error = half_sample_error(
+    halves = half_samples(
         lambda *, heights: heights.mean().item(),
         heights=values,
         generator=seeded_generator(),
         repeats=3000,
     )
-    assert error == pytest.approx(values.std().item() / math.sqrt(1000), rel=0.05)
+    assert halves.standard_error == pytest.approx(values.std().item() / math.sqrt(1000), rel=0.05)
 
 
 def test_a_constant_set_has_no_error():
-    error = half_sample_error(
+    halves = half_samples(
         mean_difference,
         real=torch.ones(10),
         generated=torch.zeros(10),
         generator=seeded_generator(),
     )
-    assert error == 0
+    assert halves.standard_error == 0
 
 
 def test_subsets_hold_distinct_rows_and_differ():
@@ -97,17 +97,17 @@ def test_subsets_hold_distinct_rows_and_differ():
     assert len({tuple(subset["real"].tolist()) for subset in subsets}) > 1
 
 
-def test_the_same_generator_gives_the_same_error():
+def test_the_same_generator_gives_the_same_halves():
     sets = {"real": torch.randn(30), "generated": torch.randn(30)}
     first, second = (
-        half_sample_error(mean_difference, **sets, generator=seeded_generator(3)) for _ in range(2)
+        half_samples(mean_difference, **sets, generator=seeded_generator(3)) for _ in range(2)
     )
     assert first == second
 
 
 def test_too_few_examples_are_refused():
     with pytest.raises(ValueError, match=r"at least 4 examples, got \{'generated': 3\}"):
-        half_sample_error(
+        half_samples(
             mean_difference,
             real=torch.randn(8),
             generated=torch.randn(3),

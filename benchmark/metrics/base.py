@@ -10,12 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmark.metrics.resampling import HalfSamples
 from benchmark.spec import DataSpec
 from benchmark.store import Meaning
 
-Table = Literal["likelihood", "bounds", "samples", "modes", "cost"]
+Table = Literal[
+    "likelihood", "bounds", "samples", "distances", "tests", "memorisation", "modes", "cost"
+]
 Better = Literal["lower", "higher"]
 Reference = Literal["test", "train"]
+OF_SAMPLES: tuple[Table, ...] = ("samples", "distances", "tests", "memorisation")
 
 
 class NotApplicable(Exception):
@@ -49,6 +53,25 @@ class Measurement:
         reach = 1.96 * standard_error
         low, high = max(value - reach, lowest), min(value + reach, highest)
         return cls(value, n, standard_error, low, high, meaning)
+
+    @classmethod
+    def with_halves(
+        cls,
+        value: float,
+        halves: HalfSamples,
+        n: int,
+        lowest: float = -math.inf,
+        highest: float = math.inf,
+        details: Mapping[str, Any] | None = None,
+    ) -> "Measurement":
+        """A value with the error that half samples show.
+
+        Their values are kept, so that two models can be compared on the same halves of the data.
+        """
+        error = halves.standard_error
+        kept = {"values": list(halves.values), "share": halves.share}
+        measured = cls.with_error(value, error, n, lowest=lowest, highest=highest)
+        return replace(measured, details={**(details or {}), "half_samples": kept})
 
     @classmethod
     def mean_of(
@@ -161,8 +184,8 @@ class Evidence:
     Args:
         model: has some of the protocols of `benchmark.spec`; None for samples alone.
         test: [t, *shape] held-out examples, for likelihoods.
-        train, validation: [m, *shape] of the other splits: for the gap between training and test
-            likelihood, and for choosing what an estimator has to choose.
+        train, validation: [m, *shape] of the other splits, whole: for the gap between training
+            and test likelihood, for memorisation, for choosing what an estimator has to choose.
         real: [n, *shape] reference examples, and
         generated: [n, *shape] as many samples of the model.
         network: what turns images into features, or why there is none.

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from benchmark.metrics.base import Evidence, Measurement
 from benchmark.metrics.inputs import check_vectors, float64_device
-from benchmark.metrics.resampling import half_sample_error
+from benchmark.metrics.resampling import half_samples
 from benchmark.randomness import generator
 
 LARGEST_HALF = 5_000  # examples; keeps the error bar of 50,000 samples affordable
@@ -17,14 +17,14 @@ def measure(evidence: Evidence) -> Measurement:
     real = evidence.real_features.features.to(device)
     generated = evidence.generated_features.features.to(device)
     value = frechet_distance(real=real, generated=generated)
-    error = half_sample_error(
+    halves = half_samples(
         frechet_distance,
         real=real,
         generated=generated,
         generator=generator("fid", evidence.seed),
         most=LARGEST_HALF,
     )
-    return Measurement.with_error(value, error, n=len(generated), lowest=0.0)
+    return Measurement.with_halves(value, halves, n=len(generated), lowest=0.0)
 
 
 def frechet_distance(*, real: Tensor, generated: Tensor) -> float:

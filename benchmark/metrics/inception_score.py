@@ -6,7 +6,7 @@ from torch import Tensor
 
 from benchmark.metrics.base import Evidence, Measurement
 from benchmark.metrics.inputs import check_vectors
-from benchmark.metrics.resampling import half_sample_error
+from benchmark.metrics.resampling import half_samples
 from benchmark.randomness import generator
 
 SPLITS = 10
@@ -18,7 +18,7 @@ def measure(evidence: Evidence) -> Measurement:
     """The score of the generated images under the feature network's own classes."""
     logits = evidence.generated_features.logits
     score = partial(inception_score, splits=splits_for(len(logits)))
-    error = half_sample_error(
+    halves = half_samples(
         score,
         logits=logits,
         generator=generator("inception_score", evidence.seed),
@@ -26,7 +26,7 @@ def measure(evidence: Evidence) -> Measurement:
     )
     value = score(logits=logits)
     highest = float(logits.shape[1])
-    return Measurement.with_error(value, error, n=len(logits), lowest=1.0, highest=highest)
+    return Measurement.with_halves(value, halves, n=len(logits), lowest=1.0, highest=highest)
 
 
 def splits_for(n: int) -> int:

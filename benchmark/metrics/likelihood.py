@@ -103,8 +103,11 @@ def _over_batches(
     evidence: Evidence, function: Callable[[Tensor], Tensor], name: str, split: str = "test"
 ) -> Tensor:
     """Applies a function of x to a split, batch by batch under its own seed, once."""
-    examples = evidence.test if split == "test" else evidence.train
-    if examples is None:
+    if split == "test":
+        examples = evidence.test
+    elif evidence.train is not None:
+        examples = evidence.train[: len(evidence.test)]
+    else:
         raise NotApplicable("there is no training split to compare with")
     key = f"{name} {split}"
     if key in evidence.shared:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from benchmark.metrics.base import Evidence, Measurement, NotApplicable
 from benchmark.metrics.inputs import check_vectors, compared_vectors, float64_device, pixels
-from benchmark.metrics.resampling import REPEATS, draw_subsets, error_from_subsets
+from benchmark.metrics.resampling import REPEATS, HalfSamples, draw_subsets
 from benchmark.randomness import generator
 
 SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the median distance; each the double of the one before
@@ -28,8 +28,8 @@ def measure(evidence: Evidence) -> Measurement:
         for name, rows in half.items():
             members[name][rows.to(device), column] = 1.0
     values = _squared_mmd(real, generated, members["real"], members["generated"], bandwidth)
-    error = error_from_subsets(values[1:].tolist(), share=0.5)
-    return Measurement.with_error(values[0].item(), error, n=len(generated))
+    shares = HalfSamples(tuple(values[1:].tolist()), share=0.5)
+    return Measurement.with_halves(values[0].item(), shares, n=len(generated))
 
 
 def squared_mmd(*, real: Tensor, generated: Tensor, bandwidth: float) -> float:

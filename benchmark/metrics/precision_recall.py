@@ -7,7 +7,7 @@ from torch import Tensor
 
 from benchmark.metrics.base import Evidence, Measurement
 from benchmark.metrics.inputs import check_vectors, compared_vectors
-from benchmark.metrics.resampling import half_sample_error
+from benchmark.metrics.resampling import half_samples
 from benchmark.randomness import generator
 
 NEIGHBOURS = 3
@@ -76,7 +76,7 @@ def _measure(
     def share(*, real: Tensor, generated: Tensor) -> float:
         return pick(precision_recall(real=real, generated=generated))
 
-    error = half_sample_error(
+    halves = half_samples(
         share,
         real=real,
         generated=generated,
@@ -84,4 +84,4 @@ def _measure(
         most=LARGEST_HALF,
     )
     value = share(real=real, generated=generated)
-    return Measurement.with_error(value, error, n=len(generated), lowest=0.0, highest=1.0)
+    return Measurement.with_halves(value, halves, n=len(generated), lowest=0.0, highest=1.0)

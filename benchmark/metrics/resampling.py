@@ -8,6 +8,10 @@ statistic that is linear to first order, and also for many that are not smooth (
 neighbours), where deleting one example at a time fails. Examples are never repeated, as a
 bootstrap's are: repeats are what spoils nearest-neighbour and pairwise statistics.
 
+Two models measured under one seed and at one sample count draw the same halves of the real data,
+so that the values on them pair: what the choice of real examples does to both cancels in their
+differences.
+
 Where the first-order term vanishes (an MMD between equal distributions) the spread over halves is
 too large, by √3 for a second-order statistic: the error bar is then cautious.
 
@@ -17,6 +21,7 @@ Statistics 17(3), eq. 2.4 and theorem 1.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -24,15 +29,33 @@ from torch import Tensor
 REPEATS = 30  # the relative error of an error bar is then 1 / sqrt(2 · 29) = 13 %
 
 
-def half_sample_error(
+@dataclass(frozen=True)
+class HalfSamples:
+    """A statistic on random shares of the examples.
+
+    Args:
+        values: one for each draw.
+        share: of the examples in a draw, at most a half.
+    """
+
+    values: tuple[float, ...]
+    share: float
+
+    @property
+    def standard_error(self) -> float:
+        """Of the statistic on the whole sets, in its unit."""
+        return error_from_subsets(self.values, self.share)
+
+
+def half_samples(
     statistic: Callable[..., float],
     *,
     generator: torch.Generator,
     repeats: int = REPEATS,
     most: int | None = None,
     **sets: Tensor,
-) -> float:
-    """Standard error of a statistic of one or more independent sets of examples.
+) -> HalfSamples:
+    """A statistic of one or more independent sets on random halves of them.
 
     Args:
         statistic: takes the sets by their names, as `statistic(real=..., generated=...)`.
@@ -41,17 +64,14 @@ def half_sample_error(
         most: examples of a subset at most, to bound the time; a share f < 1/2 of the examples
             gives a spread too large by sqrt((1 - f) / f), which is divided out.
         sets: [n, ...] examples by name, n >= 4.
-
-    Returns:
-        The standard error of `statistic` on the whole sets, in its unit.
     """
     sizes = {name: len(examples) for name, examples in sets.items()}
     share = subset_share(sizes, most)
-    values = [
+    values = tuple(
         statistic(**{name: sets[name][rows.to(sets[name].device)] for name, rows in half.items()})
         for half in draw_subsets(sizes, share=share, generator=generator, repeats=repeats)
-    ]
-    return error_from_subsets(values, share)
+    )
+    return HalfSamples(values, share)
 
 
 def subset_share(sizes: Mapping[str, int], most: int | None = None) -> float:

@@ -13,6 +13,9 @@ KINDS: dict[Kind, tuple[str, str]] = {  # name in file names, title
     "likelihood": ("likelihood", "Likelihood"),
     "bounds": ("bounds", "Bounds and estimates of log-likelihood"),
     "samples": ("sample_quality", "Sample quality"),
+    "distances": ("distances", "Distances between samples and data"),
+    "tests": ("two_sample_tests", "Two-sample tests"),
+    "memorisation": ("memorisation", "Memorisation"),
     "modes": ("mode_coverage", "Mode coverage"),
     "cost": ("cost", "Cost"),
 }

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from benchmark.metrics.base import Metric
+from benchmark.metrics.base import OF_SAMPLES, Metric
 from benchmark.report.contents import current, one_line, reason_of
 from benchmark.report.layout import Column, sign
 from benchmark.report.numbers import listed
@@ -30,7 +30,7 @@ def units(columns: Sequence[Column]) -> list[str]:
     parts = {
         column.label: f"{column.label}: {column.unit}"
         for column in columns
-        if column.source and column.source.metric.table == "samples"
+        if column.source and column.source.metric.table in OF_SAMPLES
     }
     return [f"Units: {'; '.join(parts.values())}."] if parts else []
 

@@ -6,7 +6,7 @@ from itertools import product
 from typing import Any
 
 from benchmark.metrics import METRICS
-from benchmark.metrics.base import Metric
+from benchmark.metrics.base import OF_SAMPLES, Metric
 from benchmark.metrics.base import Table as Kind
 from benchmark.report.contents import (
     APART,
@@ -145,7 +145,7 @@ def _details(metric: Metric, settings: Mapping[str, Any], examples: int | None) 
     details = []
     if metric.unit == "chains" and "chains" in settings:
         details.append(f"of {settings['chains']}")
-    elif metric.table != "samples" and metric.unit not in _UNITLESS:
+    elif metric.table not in OF_SAMPLES and metric.unit not in _UNITLESS:
         details.append(metric.unit)
     if settings.get("network"):
         details.append(str(settings["network"]))

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from textwrap import wrap
 
+from benchmark.metrics.base import OF_SAMPLES
 from benchmark.metrics.base import Table as Kind
 from benchmark.report.contents import datasets_of, grouped
 from benchmark.report.layout import DASH, KINDS, Column, Table, sign
@@ -56,7 +57,7 @@ def dataset_tables(
     cells: Sequence[Cell],
     models: Sequence[str] = (),
     *,
-    kinds: Sequence[Kind] = ("samples", "modes"),
+    kinds: Sequence[Kind] = (*OF_SAMPLES, "modes"),
     width: int = WIDTH,
 ) -> str:
     """Every column of some kinds of tables of one data set, with the reasons for dashes."""
