@@ -22,9 +22,11 @@ def direct_distance(x, y):
 
 def test_mean_over_many_halves_is_the_double_sum_over_all():
     # A U-statistic is the mean of itself over all subsets.
-    real, generated = torch.randn(12, 3), torch.randn(12, 3) * 1.5 + 0.4
-    found = kernel_distance(real=real, generated=generated, seed=1, subsets=30_000)
-    assert found.value == pytest.approx(direct_distance(real, generated), rel=0.02)
+    real, generated = torch.randn(12, 3), torch.randn(12, 3) * 1.5 + 1
+    found = kernel_distance(real=real, generated=generated, seed=1, subsets=2_000)
+    error = np.std(found.subsets.values) / np.sqrt(2_000)
+    assert found.value == pytest.approx(direct_distance(real, generated), abs=4 * error)
+    assert 4 * error < 0.2 * found.value
 
 
 def test_agrees_with_torchmetrics_on_the_same_subsets():
@@ -41,9 +43,25 @@ def test_agrees_with_torchmetrics_on_the_same_subsets():
     assert found.value == pytest.approx(np.mean(values), rel=1e-9)
 
 
+@pytest.mark.parametrize("k", [30, 41])
+def test_equals_torch_fidelity_on_the_same_subsets(k):
+    from torch_fidelity.metric_kid import kid_features_to_metric
+
+    real, generated = torch.randn(30, 5).double(), torch.randn(k, 5).double() * 1.5 + 0.2
+    expected = kid_features_to_metric(
+        generated, real, kid_subsets=7, kid_subset_size=15, rng_seed=9, verbose=False
+    )
+    found = kernel_distance(real=real, generated=generated, seed=9, subsets=7)
+    assert found.value == pytest.approx(expected["kernel_inception_distance_mean"], rel=1e-9)
+    spread = np.std(found.subsets.values)
+    assert spread == pytest.approx(expected["kernel_inception_distance_std"], rel=1e-9)
+
+
 def test_is_unbiased_for_equal_distributions():
     values = [
-        kernel_distance(real=torch.randn(40, 4), generated=torch.randn(40, 4), seed=i).value
+        kernel_distance(
+            real=torch.randn(40, 4), generated=torch.randn(40, 4), seed=i, subsets=10
+        ).value
         for i in range(200)
     ]
     assert abs(np.mean(values)) < 3 * np.std(values) / np.sqrt(len(values))
@@ -54,7 +72,9 @@ def test_error_is_the_spread_over_fresh_samples(monkeypatch, largest):
     # With halves of the 200, and with subsets so small that the spread must be scaled.
     monkeypatch.setattr("benchmark.metrics.kid.LARGEST_SUBSET", largest)
     found = [
-        kernel_distance(real=torch.randn(200, 4), generated=torch.randn(200, 4) + 0.7, seed=i)
+        kernel_distance(
+            real=torch.randn(200, 4), generated=torch.randn(200, 4) + 0.7, seed=i, subsets=40
+        )
         for i in range(60)
     ]
     spread = np.std([f.value for f in found])
@@ -74,6 +94,24 @@ def test_a_constant_set_has_a_finite_value():
     found = measure(images_evidence(random_images(40), collapsed))
     assert found.value > 0
     assert np.isfinite(found.standard_error)
+
+
+def test_values_on_subsets_are_kept_and_pair_with_another_models():
+    real = random_images(60)
+    found = measure(images_evidence(real, random_images(60, darker=2), seed=5))
+    kept = found.details["half_samples"]
+    assert kept["share"] == 0.5
+    assert len(kept["values"]) == 100
+    assert np.mean(kept["values"]) == pytest.approx(found.value)
+    other = measure(images_evidence(real, random_images(60, darker=2), seed=5))
+    # Both met the same halves of the real images, which is most of what their values share.
+    correlation = np.corrcoef(kept["values"], other.details["half_samples"]["values"])[0, 1]
+    assert correlation > 0.2
+
+
+def test_rejects_a_single_subset():
+    with pytest.raises(ValueError, match="subsets must be at least 2, got 1"):
+        kernel_distance(real=torch.randn(8, 2), generated=torch.randn(8, 2), seed=0, subsets=1)
 
 
 def test_rejects_fewer_than_four_examples():

@@ -1,13 +1,18 @@
 """Kernel inception distance: an unbiased squared MMD between features, with a cubic kernel."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from benchmark.metrics.base import Evidence, Measurement
 from benchmark.metrics.inputs import check_vectors
+from benchmark.metrics.kernels import Polynomial
+from benchmark.metrics.mmd import squared_mmds
+from benchmark.metrics.resampling import HalfSamples
 from benchmark.randomness import generator
 
 SUBSETS = 100
@@ -16,10 +21,21 @@ LARGEST_SUBSET = 1_000
 
 @dataclass(frozen=True)
 class KernelDistance:
-    """Mean over subsets, and its standard error as an estimate of the populations' distance."""
+    """The distance, and its values on random subsets.
+
+    Args:
+        value: mean over the subsets.
+        subsets: a value for each, and the share of the examples that it had.
+    """
 
     value: float
-    standard_error: float
+    subsets: HalfSamples
+
+    @property
+    def standard_error(self) -> float:
+        """Of the value, as an estimate of the populations' distance."""
+        values = np.array(self.subsets.values)
+        return math.hypot(self.subsets.standard_error, values.std(ddof=1) / len(values) ** 0.5)
 
 
 def measure(evidence: Evidence) -> Measurement:
@@ -27,8 +43,10 @@ def measure(evidence: Evidence) -> Measurement:
     real = evidence.real_features.features
     generated = evidence.generated_features.features
     seed = torch.randint(2**32, (), generator=generator("kid", evidence.seed))
-    distance = kernel_distance(real=real, generated=generated, seed=int(seed))
-    return Measurement.with_error(distance.value, distance.standard_error, n=len(generated))
+    found = kernel_distance(real=real, generated=generated, seed=int(seed))
+    measured = Measurement.with_error(found.value, found.standard_error, n=len(generated))
+    kept = {"values": list(found.subsets.values), "share": found.subsets.share}
+    return replace(measured, details={"half_samples": kept})
 
 
 def kernel_distance(
@@ -47,28 +65,33 @@ def kernel_distance(
     Args:
         real: [n, d] features of real data, n >= 4.
         generated: [k, d] features of generated data, k >= 4.
-        seed: of the subsets, below 2^32.
-        subsets: how many (b).
+        seed: of the subsets, below 2^32; torch-fidelity draws the same ones under it.
+        subsets: how many (b), at least 2.
 
-    Source: Binkowski et al. 2018, arXiv:1801.01401, section 4; computed by torch-fidelity.
+    Source: Bińkowski et al. 2018, arXiv:1801.01401, section 4.
     """
-    from torch_fidelity.metric_kid import (
-        KEY_METRIC_KID_MEAN,
-        KEY_METRIC_KID_STD,
-        kid_features_to_metric,
-    )
-
     check_vectors(at_least=4, real=real, generated=generated)
+    if subsets < 2:
+        raise ValueError(f"subsets must be at least 2, got {subsets}")
     n = min(len(real), len(generated))
     size = min(n // 2, LARGEST_SUBSET)
-    found = kid_features_to_metric(
-        generated.double(),
-        real.double(),
-        kid_subsets=subsets,
-        kid_subset_size=size,
-        rng_seed=seed,
-        verbose=False,
+    whole = torch.ones(size, 1, dtype=torch.bool)
+    values = tuple(
+        squared_mmds(
+            real=real[rows_r].double(),
+            generated=generated[rows_g].double(),
+            members_real=whole,
+            members_generated=whole,
+            kernel=Polynomial(),
+        ).item()
+        for rows_r, rows_g in _draws(len(real), len(generated), size, seed, subsets)
     )
-    spread = found[KEY_METRIC_KID_STD] * math.sqrt(subsets / (subsets - 1))
-    error = spread * math.sqrt(size / (n - size) + 1 / subsets)
-    return KernelDistance(found[KEY_METRIC_KID_MEAN], error)
+    return KernelDistance(float(np.mean(values)), HalfSamples(values, share=size / n))
+
+
+def _draws(n: int, k: int, size: int, seed: int, subsets: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields rows of the real and of the generated set, drawn as torch-fidelity draws them."""
+    drawn = np.random.RandomState(seed)
+    for _ in range(subsets):
+        rows_g = torch.from_numpy(drawn.choice(k, size, replace=False))
+        yield torch.from_numpy(drawn.choice(n, size, replace=False)), rows_g

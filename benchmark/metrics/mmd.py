@@ -1,116 +1,243 @@
-"""Squared maximum mean discrepancy with a mixture of Gaussian kernels, unbiased."""
+"""Squared maximum mean discrepancy: unbiased estimates, and a permutation test of its p-value."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from benchmark.metrics.base import Evidence, Measurement, NotApplicable
+from benchmark.metrics.base import Evidence, Measurement
 from benchmark.metrics.inputs import check_vectors, compared_vectors, float64_device, pixels
+from benchmark.metrics.kernels import (
+    MOST_FOR_MEDIAN,
+    TILE,
+    GaussianMixture,
+    Kernel,
+    RationalQuadratic,
+    Tick,
+    median_distance,
+    sums_between,
+    sums_within,
+    tiles_between,
+    tiles_within,
+)
 from benchmark.metrics.resampling import REPEATS, HalfSamples, draw_subsets
 from benchmark.randomness import generator
 
-SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the median distance; each the double of the one before
-MOST_FOR_MEDIAN = 2_000
-ROWS_AT_ONCE = 250
+PERMUTATIONS = 999
+ROUNDING = 1e-12  # statistics nearer than this are equal; the kernel is at most 1
+
+Progress = Callable[[int, int], None]
 
 
 def measure(evidence: Evidence) -> Measurement:
-    """The distance between features of images (pixels without a network) or between points."""
-    device = float64_device(evidence)
-    real, generated = (vectors.to(device) for vectors in _vectors(evidence))
-    bandwidth = median_distance(real)
-    sizes = {"real": len(real), "generated": len(generated)}
-    halves = draw_subsets(
-        sizes, share=0.5, generator=generator("mmd", evidence.seed), repeats=REPEATS
+    """With Gaussian kernels, between features of images (else pixels) or between points."""
+    return _measure(evidence, "mmd", GaussianMixture)
+
+
+def rational_quadratic(evidence: Evidence) -> Measurement:
+    """With rational quadratic kernels, between the same vectors."""
+    return _measure(evidence, "mmd_rq", RationalQuadratic)
+
+
+def p_value(evidence: Evidence) -> Measurement:
+    """Of the permutation test that the same vectors have one distribution."""
+    real, generated = _vectors(evidence)
+    test = permutation_test(
+        real=real,
+        generated=generated,
+        generator=generator("mmd_p", evidence.seed),
+        progress=partial(evidence.progress, "mmd_p"),
     )
-    # Column 0 is the whole set, the others are halves: all share one pass over the kernel.
-    members = {name: _empty_members(size, device) for name, size in sizes.items()}
-    for column, half in enumerate(halves, start=1):
-        for name, rows in half.items():
-            members[name][rows.to(device), column] = 1.0
-    values = _squared_mmd(real, generated, members["real"], members["generated"], bandwidth)
-    shares = HalfSamples(tuple(values[1:].tolist()), share=0.5)
-    return Measurement.with_halves(values[0].item(), shares, n=len(generated))
+    details = {"statistic": test.statistic, "permutations": test.permutations}
+    return Measurement(test.p_value, n=len(generated), details=details)
 
 
-def squared_mmd(*, real: Tensor, generated: Tensor, bandwidth: float) -> float:
+def squared_mmd(
+    *,
+    real: Tensor,
+    generated: Tensor,
+    kernel: Kernel,
+    progress: Progress = lambda done, total: None,
+) -> float:
     """Unbiased estimate of E[k(x, x')] + E[k(y, y')] - 2 E[k(x, y)].
 
-    The kernel k is the mean of five Gaussian kernels exp(-|x - y|² / (2 b²)), whose b are 1/4,
-    1/2, 1, 2 and 4 times the bandwidth: no single one suits both coarse and fine differences.
+    Computed in float64, in tiles of the kernel matrix, so that memory stays a few megabytes
+    beside the two sets.
 
     Args:
         real: [n, d] vectors of real data, n >= 2.
         generated: [m, d] vectors of generated data, m >= 2.
-        bandwidth: a length, `median_distance` of the real data.
+        kernel: k.
+        progress: told of tiles of the kernel matrix (done, total).
 
     Returns:
-        A number below 2, 0 in expectation for equal distributions and so at times negative.
+        0 in expectation for equal distributions and so at times negative; below 2 for kernels
+        of at most 1.
 
     Source: Gretton et al. 2012, "A kernel two-sample test", JMLR 13, eq. 3.
     """
     check_vectors(real=real, generated=generated)
-    if not bandwidth > 0:
-        raise ValueError(f"bandwidth must be positive, got {bandwidth}")
-    all_r, all_g = (x.new_ones(len(x), 1, dtype=torch.float64) for x in (real, generated))
-    return _squared_mmd(real, generated, all_r, all_g, bandwidth).item()
+    all_r, all_g = (x.new_ones(len(x), 1, dtype=torch.bool) for x in (real, generated))
+    return squared_mmds(
+        real=real,
+        generated=generated,
+        members_real=all_r,
+        members_generated=all_g,
+        kernel=kernel,
+        progress=progress,
+    ).item()
 
 
-def median_distance(real: Tensor) -> float:
-    """Median distance between two of at most 2,000 real examples, evenly spaced in their set.
+def squared_mmds(
+    *,
+    real: Tensor,
+    generated: Tensor,
+    members_real: Tensor,
+    members_generated: Tensor,
+    kernel: Kernel,
+    progress: Progress = lambda done, total: None,
+) -> Tensor:
+    """As `squared_mmd`, for c pairs of subsets at once, from one pass over the kernel matrix.
 
-    The generated data have no part in it: every model is measured with the same kernel.
+    Args:
+        real: [n, d] vectors of real data.
+        generated: [m, d] vectors of generated data.
+        members_real: [n, c] booleans: the real examples of each pair, 2 or more.
+        members_generated: [m, c] booleans: its generated examples, 2 or more.
+        kernel: k.
+        progress: told of tiles of the kernel matrix (done, total).
+
+    Returns:
+        [c] estimates, float64.
     """
-    check_vectors(real=real)
-    rows = torch.linspace(0, len(real) - 1, min(len(real), MOST_FOR_MEDIAN)).long()
-    median = torch.pdist(real.double()[rows.to(real.device)]).median().item()
-    if median == 0:
-        raise NotApplicable("most real examples coincide, so that no bandwidth follows from them")
-    return median
+    within_tiles = tiles_within(len(real)) + tiles_within(len(generated))
+    tick = _ticker(progress, within_tiles + tiles_between(len(real), len(generated)))
+    within_r = sums_within(kernel, real, members_real, tick).subsets
+    within_g = sums_within(kernel, generated, members_generated, tick).subsets
+    between = sums_between(kernel, real, generated, members_real, members_generated, tick)
+    n, m = (members.sum(dim=0).to(between) for members in (members_real, members_generated))
+    return within_r / (n * (n - 1)) + within_g / (m * (m - 1)) - 2 * between / (n * m)
+
+
+@dataclass(frozen=True)
+class PermutationTest:
+    """Of the hypothesis that two sets come from one distribution.
+
+    Args:
+        statistic: the squared MMD of the two sets.
+        p_value: share of the divisions of the pooled set, the given one among them, whose
+            statistic is as large.
+        permutations: random divisions drawn.
+    """
+
+    statistic: float
+    p_value: float
+    permutations: int
+
+
+def permutation_test(
+    *,
+    real: Tensor,
+    generated: Tensor,
+    generator: torch.Generator,
+    permutations: int = PERMUTATIONS,
+    progress: Progress = lambda done, total: None,
+) -> PermutationTest:
+    """Compares the squared MMD with that of random divisions of the pooled set in the same sizes.
+
+    The kernel is a mixture of Gaussians about the median distance in a random part of the pooled
+    set. It knows nothing of the division, and the given division is counted among the others, so
+    the level is exact: under the hypothesis, p <= α has at most the probability α.
+
+    Args:
+        real: [n, d] vectors of real data, n >= 2.
+        generated: [m, d] vectors of generated data, m >= 2.
+        generator: draws the divisions, on the CPU.
+        permutations: how many (B); the least p-value is 1 / (B + 1).
+        progress: told of tiles of the kernel matrix (done, total).
+
+    Source: Gretton et al. 2012, JMLR 13, eq. 3; Phipson and Smyth 2010, "Permutation P-values
+    should never be zero", Statistical Applications in Genetics and Molecular Biology 9(1), eq. 2.
+    """
+    check_vectors(real=real, generated=generated)
+    if permutations < 1:
+        raise ValueError(f"permutations must be at least 1, got {permutations}")
+    pooled = torch.cat([real, generated])
+    some = torch.randperm(len(pooled), generator=generator)[:MOST_FOR_MEDIAN]
+    kernel = GaussianMixture(median_distance(pooled[some.to(pooled.device)]))
+    # Column 0 is the given division, the others are random.
+    members = torch.zeros(len(pooled), 1 + permutations, dtype=torch.bool)
+    members[: len(real), 0] = True
+    for column in range(1, 1 + permutations):
+        members[torch.randperm(len(pooled), generator=generator)[: len(real)], column] = True
+    values = _mmds_of_divisions(pooled, members, kernel, progress)
+    as_large = int((values[1:] >= values[0] - ROUNDING).sum())
+    return PermutationTest(values[0].item(), (1 + as_large) / (1 + permutations), permutations)
+
+
+def _measure(
+    evidence: Evidence, name: str, kernel_of_bandwidth: Callable[[float], Kernel]
+) -> Measurement:
+    """The generated data have no part in the bandwidth: all models meet the same kernel."""
+    real, generated = _vectors(evidence)
+    kernel = kernel_of_bandwidth(median_distance(real))
+    sizes = {"real": len(real), "generated": len(generated)}
+    halves = draw_subsets(
+        sizes, share=0.5, generator=generator(name, evidence.seed), repeats=REPEATS
+    )
+    # Column 0 is the whole set, the others are halves: all share one pass over the kernel.
+    members = {part: torch.zeros(n, 1 + REPEATS, dtype=torch.bool) for part, n in sizes.items()}
+    for table in members.values():
+        table[:, 0] = True
+    for column, half in enumerate(halves, start=1):
+        for part, rows in half.items():
+            members[part][rows, column] = True
+    values = squared_mmds(
+        real=real,
+        generated=generated,
+        members_real=members["real"],
+        members_generated=members["generated"],
+        kernel=kernel,
+        progress=partial(evidence.progress, name),
+    ).tolist()
+    kept = HalfSamples(tuple(values[1:]), share=0.5)
+    return Measurement.with_halves(values[0], kept, n=len(generated))
 
 
 def _vectors(evidence: Evidence) -> tuple[Tensor, Tensor]:
     levels = evidence.spec.levels
     if levels is not None and isinstance(evidence.network, str):
-        return pixels(evidence.real, levels), pixels(evidence.generated, levels)
-    return compared_vectors(evidence)
+        sets = pixels(evidence.real, levels), pixels(evidence.generated, levels)
+    else:
+        sets = compared_vectors(evidence)
+    real, generated = (vectors.to(float64_device(evidence)) for vectors in sets)
+    return real, generated
 
 
-def _empty_members(size: int, device: torch.device) -> Tensor:
-    members = torch.zeros(size, REPEATS + 1, dtype=torch.float64, device=device)
-    members[:, 0] = 1.0
-    return members
-
-
-def _squared_mmd(
-    real: Tensor, generated: Tensor, members_r: Tensor, members_g: Tensor, bandwidth: float
+def _mmds_of_divisions(
+    pooled: Tensor, members: Tensor, kernel: Kernel, progress: Progress
 ) -> Tensor:
-    """[c] estimates, one for each of c pairs of subsets given by columns of 0 and 1."""
-    # Distances come from inner products, which lose digits far from the origin.
-    centre = real.double().mean(dim=0)
-    x, y = real.double() - centre, generated.double() - centre
-    n, m = members_r.sum(dim=0), members_g.sum(dim=0)
-    # k(x, x) = 1, and the unbiased estimate leaves it out.
-    within_r = (_kernel_sums(x, x, members_r, members_r, bandwidth) - n) / (n * (n - 1))
-    within_g = (_kernel_sums(y, y, members_g, members_g, bandwidth) - m) / (m * (m - 1))
-    between = _kernel_sums(x, y, members_r, members_g, bandwidth) / (n * m)
-    return within_r + within_g - 2 * between
+    """[c] estimates between each of c subsets of one set and the rest of that set."""
+    sums = sums_within(kernel, pooled, members, _ticker(progress, tiles_within(len(pooled))))
+    inside = sums.subsets
+    # Pairs that begin inside end inside or outside; all pairs begin inside or outside.
+    parts = zip(sums.examples.split(TILE), members.split(TILE), strict=True)
+    between = torch.stack([part @ table.to(part) for part, table in parts]).sum(dim=0) - inside
+    outside = sums.examples.sum() - inside - 2 * between
+    n = members.sum(dim=0).to(inside)
+    m = len(pooled) - n
+    return inside / (n * (n - 1)) + outside / (m * (m - 1)) - 2 * between / (n * m)
 
 
-def _kernel_sums(x: Tensor, y: Tensor, rows: Tensor, columns: Tensor, bandwidth: float) -> Tensor:
-    """[c] sums of k(x_i, y_j) over the members i of `rows` and j of `columns`."""
-    totals = rows.new_zeros(rows.shape[1])
-    for part, members in zip(x.split(ROWS_AT_ONCE), rows.split(ROWS_AT_ONCE), strict=True):
-        totals += (members * (_kernel(part, y, bandwidth) @ columns)).sum(dim=0)
-    return totals
+def _ticker(progress: Progress, total: int) -> Tick:
+    """Counts tiles, and tells of them."""
+    done = 0
 
+    def tick() -> None:
+        nonlocal done
+        done += 1
+        progress(done, total)
 
-def _kernel(x: Tensor, y: Tensor, bandwidth: float) -> Tensor:
-    squares = x.square().sum(dim=1)[:, None] + y.square().sum(dim=1) - 2 * (x @ y.T)
-    widest = bandwidth * SCALES[-1]
-    term = squares.clamp_(min=0).mul_(-0.5 / widest**2).exp_()
-    total = term.clone()
-    for _ in SCALES[1:]:
-        # Half the bandwidth is the fourth power of the kernel: one exponential serves all.
-        term.square_().square_()
-        total += term
-    return total.div_(len(SCALES))
+    return tick
