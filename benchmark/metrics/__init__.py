@@ -10,15 +10,25 @@ from typing import Any
 
 from benchmark.metrics import (
     annealing,
+    bins,
+    classifier_test,
     cost,
+    critic,
+    data_copying,
+    extrapolation,
     frechet,
     inception_score,
     kid,
     likelihood,
+    memorisation,
     mmd,
     mode_coverage,
+    nearest_neighbour_test,
     parzen,
     precision_recall,
+    sinkhorn,
+    sliced,
+    spectrum,
     wasserstein,
 )
 from benchmark.metrics.base import Conditions, Metric
@@ -49,7 +59,19 @@ def _features(conditions: Conditions) -> Mapping[str, Any]:
     return {**_samples(conditions), **compared}
 
 
-def _wasserstein(conditions: Conditions) -> Mapping[str, Any]:
+def _pixels(conditions: Conditions) -> Mapping[str, Any]:
+    return {**_samples(conditions), "reference": conditions.reference}
+
+
+def _held_out(conditions: Conditions) -> Mapping[str, Any]:
+    return {**_samples(conditions), **_examples(conditions)}
+
+
+def _held_out_features(conditions: Conditions) -> Mapping[str, Any]:
+    return {**_held_out(conditions), "network": conditions.network}
+
+
+def _transport(conditions: Conditions) -> Mapping[str, Any]:
     return {**_features(conditions), "samples": min(conditions.samples, wasserstein.MOST)}
 
 
@@ -67,12 +89,36 @@ METRICS = (
     Metric("ais_train", "AIS, training set", "bounds", "nats", "higher", annealing.ais_train, settings=_annealing),
     Metric("parzen", "Parzen", "bounds", "nats", None, parzen.measure, settings=_parzen),
     Metric("fid", "FID", "samples", "squared feature distance", "lower", frechet.measure, settings=_features),
+    Metric("fid_infinity", "FID∞", "samples", "squared feature distance", "lower", extrapolation.measure, settings=_features),
     Metric("inception_score", "IS", "samples", "classes", "higher", inception_score.measure, settings=_features),
     Metric("kid", "KID", "samples", "squared MMD", "lower", kid.measure, settings=_features, decimals=4),
-    Metric("precision", "Precision", "samples", "share", "higher", precision_recall.precision, settings=_features, decimals=3),
-    Metric("recall", "Recall", "samples", "share", "higher", precision_recall.recall, settings=_features, decimals=3),
+    Metric("precision", "Precision", "samples", "share (k = 3)", "higher", precision_recall.precision, version=2, settings=_features, decimals=3),
+    Metric("recall", "Recall", "samples", "share (k = 3)", "higher", precision_recall.recall, version=2, settings=_features, decimals=3),
+    Metric("density", "Density", "samples", "balls / k (k = 5)", "higher", precision_recall.density, settings=_features, decimals=3),
+    Metric("coverage", "Coverage", "samples", "share (k = 5)", "higher", precision_recall.coverage, settings=_features, decimals=3),
+    Metric("spectral", "Spectral", "samples", "dB", "lower", spectrum.measure, settings=_pixels),
     Metric("mmd", "MMD²", "distances", "squared MMD", "lower", mmd.measure, settings=_features, decimals=4),
-    Metric("wasserstein", "W₂", "distances", "distance", "lower", wasserstein.measure, settings=_wasserstein, decimals=3),
+    Metric("mmd_rq", "MMD² (RQ)", "distances", "squared MMD", "lower", mmd.rational_quadratic, settings=_features, decimals=4),
+    Metric("wasserstein", "W₂", "distances", "distance", "lower", wasserstein.measure, settings=_transport, decimals=3),
+    Metric("sliced", "Sliced W₂", "distances", "distance", "lower", sliced.sliced, settings=_features, decimals=3),
+    Metric("max_sliced", "Max-sliced W₂", "distances", "distance", "lower", sliced.max_sliced, settings=_features, decimals=3),
+    Metric("sinkhorn", "Sinkhorn", "distances", "squared distance", "lower", sinkhorn.measure, settings=_transport, decimals=3),
+    Metric("critic_wasserstein", "Critic W₁", "distances", "distance", "lower", critic.distance, settings=_features, decimals=3),
+    Metric("critic_gap", "Critic's gap", "distances", "distance", None, critic.gap, settings=_features, decimals=3),
+    Metric("mmd_p", "MMD p-value", "tests", "probability", None, mmd.p_value, settings=_features, decimals=3),
+    Metric("c2st", "C2ST", "tests", "accuracy", "lower", classifier_test.accuracy, settings=_features, decimals=3),
+    Metric("c2st_p", "C2ST p-value", "tests", "probability", None, classifier_test.p_value, settings=_features, decimals=3),
+    Metric("nn_real", "1-NN real", "tests", "accuracy", None, nearest_neighbour_test.on_real, settings=_features, decimals=3),
+    Metric("nn_generated", "1-NN generated", "tests", "accuracy", None, nearest_neighbour_test.on_generated, settings=_features, decimals=3),
+    Metric("nn_p", "1-NN p-value", "tests", "probability", None, nearest_neighbour_test.p_value, settings=_features, decimals=3),
+    Metric("ndb", "NDB/K", "tests", "share of bins", "lower", bins.ndb, settings=_features, decimals=3),
+    Metric("bins_js", "JS of bins", "tests", "nats", "lower", bins.divergence, settings=_features, decimals=4),
+    Metric("nn_distance_ratio", "Distance ratio", "memorisation", "ratio", None, memorisation.nn_distance_ratio, settings=_held_out_features, decimals=3),
+    Metric("pixel_distance_ratio", "Pixel ratio", "memorisation", "ratio", None, memorisation.pixel_distance_ratio, settings=_held_out, decimals=3),
+    Metric("authenticity", "Authentic", "memorisation", "share", None, memorisation.authenticity, settings=_held_out_features, decimals=3),
+    Metric("c_t", "C_T", "memorisation", "z-score", None, data_copying.measure, settings=_held_out_features),
+    Metric("copies", "Copies", "memorisation", "share", "lower", memorisation.copies, settings=_held_out, decimals=3),
+    Metric("copies_p", "Copies p-value", "memorisation", "probability", None, memorisation.copies_p, settings=_held_out, decimals=4),
     Metric("modes", "Modes", "modes", "modes", "higher", mode_coverage.modes, settings=_samples, decimals=1),
     Metric("high_quality", "High quality", "modes", "share", "higher", mode_coverage.high_quality, settings=_samples, decimals=3),
     Metric("mode_kl", "KL over modes", "modes", "nats", "lower", mode_coverage.mode_kl, settings=_samples, decimals=3),
