@@ -58,6 +58,11 @@ TYPICAL = {  # of a middling model; better and worse ones are multiples
     **{"parameters": 154_321.0, "train_seconds": 41.0, "samples_per_second": 81_234.0},
     **{"peak_memory": 512.0},
 }
+ORDINARY = 0.4  # of a metric that TYPICAL does not name
+OF_IMAGES = (  # the metrics of samples that points have no answer to
+    *("fid", "fid_infinity", "inception_score", "kid"),
+    *("spectral", "pixel_distance_ratio", "copies", "copies_p"),
+)
 VERSIONS = {metric.name: metric.version for metric in METRICS}
 PROVENANCE = {
     "commit": "0123abc",
@@ -147,10 +152,11 @@ def _answer(metric: Metric, dataset: str, model: str, quality: float) -> Result:
     settings = metric.settings(Conditions(samples=samples, examples=400, network=network))
     if reason:
         return result(metric.name, reason=reason, settings=settings)
-    value = TYPICAL[metric.name] * (quality if metric.better == "lower" else 1 / quality)
+    typical = TYPICAL.get(metric.name, ORDINARY)
+    value = typical * (quality if metric.better == "lower" else 1 / quality)
     if metric.unit == "count":
-        value = TYPICAL[metric.name]
-    if metric.unit in ("share", "modes"):
+        value = typical
+    if metric.unit in ("share", "modes") or metric.name.endswith("_p"):
         value = min(value, 8.0 if metric.unit == "modes" else 1.0)
     error = None if metric.table == "cost" else abs(value) / 40
     found = result(
@@ -163,7 +169,30 @@ def _answer(metric: Metric, dataset: str, model: str, quality: float) -> Result:
     if metric.name == "nll":
         n = 400 if model in EXACT else 100
         return replace(found, n=n, per_example=per_example(value, n))
-    return replace(found, details=sandwich(value)) if metric.name == "bdmc_gap" else found
+    return replace(found, details=_details(metric.name, dataset, value))
+
+
+def _details(metric: str, dataset: str, value: float) -> dict[str, Any]:
+    if metric == "bdmc_gap":
+        return sandwich(value)
+    if metric == "spectral":
+        return spectra(value)
+    if metric in ("nn_distance_ratio", "pixel_distance_ratio") and SPACES[dataset][1]:
+        return {"pairs": image_pairs(dataset)}
+    return {}
+
+
+def spectra(distance: float) -> dict[str, Any]:
+    """Details of a spectral distance: samples that lose the more power, the finer it is."""
+    powers = [10 / frequency**2 for frequency in range(1, 5)]
+    lost = [power * 10 ** (-distance * rank / 10) for rank, power in enumerate(powers)]
+    return {"real": powers, "generated": lost}
+
+
+def image_pairs(dataset: str) -> dict[str, Any]:
+    """Eight samples, and as their nearest training images the same ones in another order."""
+    images = _examples(dataset, np.random.default_rng(3), spread=0.1)[:8]
+    return {"generated": images.tolist(), "nearest": images[::-1].tolist()}
 
 
 def _meaning(metric: Metric, model: str) -> Meaning:
@@ -208,7 +237,7 @@ def sandwich(gap: float) -> dict[str, Any]:
 
 
 def _why_not(metric: Metric, is_image: bool, model: str) -> str | None:
-    if metric.name in ("fid", "inception_score", "kid", "precision", "recall") and not is_image:
+    if metric.name in OF_IMAGES and not is_image:
         return "points need no network: there are none to take features from"
     if metric.name == "bits_per_dim" and not is_image:
         return "the data are continuous: a density has no bits per dimension, see nll"
@@ -266,3 +295,27 @@ def _points(dataset: str, rng: np.random.Generator, spread: float) -> np.ndarray
     else:
         means, sigma = rng.integers(-2, 3, (1_000, 2)) * 2.0, 0.05
     return (means + sigma * 10 * spread * rng.standard_normal((1_000, 2))).astype(np.float32)
+
+
+def damaged_suite(
+    kinds: Mapping[str, Sequence[float]], metrics: Sequence[str] = ("fid",), seeds: int = 3
+) -> list[Cell]:
+    """Digits damaged in graded ways: each metric is 10 + the number of the kind's grade.
+
+    The seeds of a row lie 1 apart, so that the standard deviation of every row is 1.
+    """
+    moved = {"intact": 0.0} | {
+        f"{kind}_{grade}": value
+        for kind, values in kinds.items()
+        for grade, value in enumerate(values, start=1)
+    }
+    return [
+        cell(
+            "digits",
+            name,
+            seed,
+            [result(metric, 10 + value + seed - 1, standard_error=0.5) for metric in metrics],
+        )
+        for name, value in moved.items()
+        for seed in range(seeds)
+    ]

@@ -40,6 +40,7 @@ def test_the_contract_imports_nothing_but_torch():
 
 def test_the_report_reads_stored_results_and_the_metrics_table_only():
     allowed = ("benchmark.report", "benchmark.store", "benchmark.metrics", "benchmark.errors")
+    allowed += ("benchmark.randomness",)  # of the bootstrap
     for path, name in imports_of("benchmark/report"):
         assert not name.startswith("benchmark") or name.startswith(allowed), (path, name)
 

@@ -3,9 +3,10 @@
 import json
 import re
 import shutil
+from itertools import groupby
 
 import pytest
-from factories import MODELS, SANDWICHED, full_suite
+from factories import MODELS, SANDWICHED, damaged_suite, full_suite
 
 from benchmark.report import write_report
 from benchmark.suite import PublishedEntry
@@ -121,9 +122,11 @@ def test_every_table_is_there(page):
     ]
     assert [name for name in headings if name] == [
         *("likelihood_ring", "bounds_ring", "ais_diagnostics_ring"),
-        *("sample_quality_ring", "mode_coverage_ring", "cost_ring"),
+        *("sample_quality_ring", "distances_ring", "two_sample_tests_ring"),
+        *("memorisation_ring", "mode_coverage_ring", "cost_ring"),
         *("likelihood_digits", "bounds_digits", "published_digits", "ais_diagnostics_digits"),
-        *("sample_quality_digits", "cost_digits"),
+        *("sample_quality_digits", "distances_digits", "two_sample_tests_digits"),
+        *("memorisation_digits", "cost_digits"),
     ]
     for name in (name for name in headings if name):
         table = page.find_element("css selector", f"[aria-labelledby={name}] table")
@@ -154,14 +157,19 @@ def test_every_column_of_every_table_sorts_both_ways_with_dashes_last(page):
 def test_sorting_moves_rows_and_the_first_click_puts_the_best_first(page):
     table = page.find_element("css selector", "[aria-labelledby=sample_quality_digits] table")
     before = page.execute_script(ROWS, table, 0)
-    fid, score = table.find_elements("css selector", "thead button")[1:3]
-    fid.click()
+    heads = [head.text.split()[0] for head in table.find_elements("css selector", "thead th")]
+    lower, higher = heads.index("FID"), heads.index("IS")
+    buttons = table.find_elements("css selector", "thead button")
+    buttons[lower].click()
     by_fid = page.execute_script(ROWS, table, 0)
     assert by_fid != before
     assert [sorted(rows) for rows in by_fid] == [sorted(rows) for rows in before]
-    assert table.find_elements("css selector", "th")[1].get_attribute("aria-sort") == "ascending"
-    score.click()
-    assert table.find_elements("css selector", "th")[2].get_attribute("aria-sort") == "descending"
+    assert (
+        table.find_elements("css selector", "th")[lower].get_attribute("aria-sort") == "ascending"
+    )
+    buttons[higher].click()
+    sorts = [head.get_attribute("aria-sort") for head in table.find_elements("css selector", "th")]
+    assert sorts[higher] == "descending"
 
 
 def test_the_keyboard_sorts_too(page):
@@ -179,7 +187,7 @@ def test_names_sort_by_the_alphabet(page):
 
 def test_every_figure_shows_and_is_described(page):
     figures = page.find_elements("css selector", "figure img")
-    assert len(figures) == 3 * len(DATASETS)
+    assert len(figures) == 3 * len(DATASETS) + 2  # spectra and neighbours, of images
     for figure in figures:
         width, height = page.execute_script(
             "return [arguments[0].naturalWidth, arguments[0].naturalHeight]", figure
@@ -246,3 +254,75 @@ def test_every_link_inside_the_page_leads_somewhere(page):
     assert len(targets) > 5
     missing = "return arguments[0].filter(id => !document.getElementById(decodeURIComponent(id)))"
     assert page.execute_script(missing, sorted(targets)) == []
+
+
+# The pages beside it
+
+
+@pytest.fixture(scope="module")
+def articles(tmp_path_factory):
+    """{name: address} of a report that has both."""
+    folder = tmp_path_factory.mktemp("articles")
+    kinds = {"blur": (1.0, 4.0, 9.0), "collapse_within_class": (0.0, -4.0, -9.0)}
+    cells = [*full_suite(("digits",), seeds=(0, 1)), *damaged_suite(kinds, ("fid", "recall"))]
+    write_report(folder, title="Suite", cells=cells, models=MODELS, datasets=("digits",))
+    return {name: (folder / f"{name}.html").as_uri() for name in ("agreement", "sensitivity")}
+
+
+@pytest.fixture(params=["agreement", "sensitivity"])
+def article(request, browser, articles):
+    show(browser, width=1280, scheme="light")
+    for kind in ("browser", "performance"):
+        browser.get_log(kind)
+    browser.get(articles[request.param])
+    return browser
+
+
+def test_a_page_beside_it_is_as_readable(article):
+    for width, scheme in ((1280, "light"), (1280, "dark"), (390, "light")):
+        show(article, width=width, scheme=scheme)
+        assert article.execute_script("return document.documentElement.scrollWidth") <= width
+        assert article.execute_script(FAINT_TEXTS) == []
+    for figure in article.find_elements("css selector", "figure img"):
+        assert article.execute_script("return arguments[0].naturalWidth", figure) > 100
+    assert article.get_log("browser") == []
+
+
+def test_a_page_beside_it_loads_nothing_and_leads_back(article):
+    messages = [
+        json.loads(entry["message"])["message"] for entry in article.get_log("performance")
+    ]
+    requests = {
+        message["params"]["request"]["url"]
+        for message in messages
+        if message["method"] == "Network.requestWillBeSent"
+    }
+    assert {url for url in requests if not url.startswith("data:")} == {article.current_url}
+    links = article.find_elements("css selector", "a")
+    missing = "return document.getElementById(arguments[0]) === null"
+    inside = [a.get_dom_attribute("href") for a in links]
+    inside = [target[1:] for target in inside if target.startswith("#")]
+    assert not [target for target in inside if article.execute_script(missing, target)]
+    links[0].click()
+    assert article.current_url.endswith("index.html")
+
+
+def test_the_keyboard_unfolds_and_sorts_the_table_of_a_page_beside_it(article):
+    for summary in article.find_elements("css selector", "summary"):
+        summary.send_keys("\ue007")  # Enter
+    (table,) = tables(article)
+    assert table.is_displayed()
+    for index, head in list(enumerate(table.find_elements("css selector", "thead th")))[1:]:
+        head.find_element("css selector", "button").send_keys("\ue007")
+        direction = head.get_attribute("aria-sort")
+        for values in article.execute_script(ROWS, table, index):
+            if values[0] is None or re.fullmatch(r"[-\d.e]+", values[0]):
+                assert is_sorted(values, direction), head.text
+            else:
+                assert len(list(groupby(values))) == len(set(values)) > 1  # like beside like
+
+
+def test_the_first_page_leads_to_the_pages_beside_it(browser, articles):
+    browser.get(articles["agreement"].replace("agreement", "index"))
+    links = [a.get_dom_attribute("href") for a in browser.find_elements("css selector", "nav a")]
+    assert {"agreement.html", "sensitivity.html"} < set(links)

@@ -8,7 +8,7 @@ import pytest
 from factories import MODELS, cell, full_cell, full_suite, result
 
 from benchmark.metrics import METRICS
-from benchmark.report.files import csv_table, latex_table, markdown_table
+from benchmark.report.files import WIDE, csv_table, latex_table, markdown_table
 from benchmark.report.numbers import written, written_with_spread
 from benchmark.report.summary import Entry, mark_best, summarise
 from benchmark.report.tables import build_table, build_tables
@@ -113,6 +113,36 @@ def test_a_value_without_a_rival_of_its_kind_is_not_bold():
         entry(1.0, 0.01, "upper bound"),
     ]
     assert [e.best for e in mark_best(column, "lower")] == [False, True, False]
+
+
+def with_numbers(model, *numbers, metric):
+    return [
+        cell("digits", model, seed, [result(metric, number, standard_error=0.001)])
+        for seed, number in enumerate(numbers)
+    ]
+
+
+def test_p_values_are_shown_by_their_median_and_range():
+    cells = [
+        *with_numbers("vae", 0.9, 0.001, 0.02, metric="mmd_p"),
+        *with_numbers("gmm", 0.5, 0.4, 0.3, metric="mmd_p"),
+    ]
+    table = build_table("tests", "digits", cells, MODELS)
+    assert texts(table) == {"vae": ["0.020 (0.001–0.900)"], "gmm": ["0.400 (0.300–0.500)"]}
+    rows = list(csv.DictReader(io.StringIO(csv_table(table))))
+    assert [(row["model"], float(row["mmd_p"])) for row in rows] == [("vae", 0.02), ("gmm", 0.4)]
+    assert any("the median over seeds" in remark for remark in table.remarks)
+
+
+def test_one_seed_has_one_p_value():
+    table = build_table("tests", "digits", with_numbers("vae", 0.25, metric="mmd_p"), MODELS)
+    assert texts(table) == {"vae": ["0.250"]}
+    assert not any("median" in remark for remark in table.remarks)
+
+
+def test_no_model_is_the_best_of_a_test():
+    cells = [*with_numbers("vae", 0.6, metric="c2st"), *with_numbers("gmm", 0.9, metric="c2st")]
+    assert bold(build_table("tests", "digits", cells, MODELS)) == set()
 
 
 def test_ceilings_and_floors_compete_with_nobody():
@@ -345,8 +375,19 @@ def test_latex_is_balanced_and_plain(kind):
     assert "#" not in body
     assert all(ord(character) < 256 for character in text)
     assert re.findall(r"\\begin{(\w+)}", text) == re.findall(r"\\end{(\w+)}", text)[::-1]
-    counts = {line.count("&") for line in body.splitlines() if "&" in line}
-    assert len(counts) == 1
+    for tabular in body.split(r"\begin{tabular}")[1:]:
+        counts = {line.count("&") for line in tabular.splitlines() if "&" in line}
+        assert counts == {re.match("{l(r+)}", tabular)[1].count("r")}
+        assert counts <= set(range(1, WIDE + 1))
+
+
+def test_columns_beyond_a_page_go_on_below_with_every_row():
+    table = build_table("likelihood", "digits", full_suite(("digits",)), MODELS)
+    first, second = latex_table(table).split(r"\begin{tabular}")[1:]
+    assert len(table.columns) > WIDE
+    assert first.count(r"\\") == second.count(r"\\") > len(MODELS)
+    assert all(first.count(f"\n{model} ") == 1 for model in ("vae", "gmm"))
+    assert all(second.count(f"\n{model} ") == 1 for model in ("vae", "gmm"))
 
 
 # The terminal

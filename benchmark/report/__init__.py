@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.report.contents import datasets_of
+from benchmark.report.figures import Drawing
 from benchmark.report.files import csv_table, latex_table, markdown_table
 from benchmark.report.long_table import long_table
-from benchmark.report.page import Section, render_page
+from benchmark.report.page import Section, render_article, render_page
 from benchmark.report.published import PublishedValue
 from benchmark.report.tables import build_tables
 from benchmark.store import Cell, write_atomically
@@ -24,7 +25,7 @@ def write_report(
     datasets: Sequence[str] = (),
     published: Sequence[PublishedValue] = (),
 ) -> None:
-    """Writes `results.csv`, `tables/`, `figures/` and `index.html`; equal cells give equal bytes.
+    """Writes `results.csv`, `tables/`, `figures/` and pages; equal cells give equal bytes.
 
     Args:
         folder: of the suite, `reports/<suite>`. Tables and figures of data sets that `cells` no
@@ -35,37 +36,55 @@ def write_report(
         datasets: the order of data sets, in the same way.
         published: values of papers, shown beside ours in a table of their own.
     """
-    from benchmark.report.curves import curves_figure
-    from benchmark.report.figures import samples_figure
-    from benchmark.report.sandwich import sandwich_figure
+    from benchmark.report.agreement_page import agreement_page
+    from benchmark.report.sensitivity_page import sensitivity_page
 
     files: dict[str, bytes] = {"results.csv": long_table(cells, models, datasets).encode()}
     sections = []
     for dataset, its_cells in datasets_of(cells, datasets).items():
         papers = [each for each in published if each.dataset == dataset]
         tables = build_tables(dataset, its_cells, models, papers)
-        drawn = [
-            sandwich_figure(dataset, its_cells, models),
-            samples_figure(dataset, its_cells, models),
-            curves_figure(dataset, its_cells, models),
-        ]
-        figures = [figure for figure in drawn if figure is not None]
+        figures = _figures(dataset, its_cells, models)
         sections.append(Section(dataset, its_cells, tables, figures))
         for table in (table for table in tables if table.columns):
             files[f"tables/{table.file_name}.md"] = markdown_table(table).encode()
             files[f"tables/{table.file_name}.csv"] = csv_table(table).encode()
             files[f"tables/{table.file_name}.tex"] = latex_table(table).encode()
         files.update({f"figures/{figure.file_name}": figure.content for figure in figures})
-    files["index.html"] = render_page(title, sections).encode()
+    pages = [make(cells, datasets, models) for make in (agreement_page, sensitivity_page)]
+    articles = [page for page in pages if page is not None]
+    for article in articles:
+        files |= article.files
+        files[article.file_name] = render_article(title, article).encode()
+    files["index.html"] = render_page(title, sections, articles).encode()
     for name, content in files.items():
         write_atomically(folder / name, content)
     _remove_stale(folder, keep=set(files))
 
 
+def _figures(dataset: str, cells: Sequence[Cell], models: Sequence[str]) -> list[Drawing]:
+    """What a data set's part of the page shows, as far as its cells hold it."""
+    from benchmark.report.curves import curves_figure
+    from benchmark.report.figures import samples_figure
+    from benchmark.report.neighbours import neighbours_figure
+    from benchmark.report.sandwich import sandwich_figure
+    from benchmark.report.spectra import spectra_figure
+
+    makers = (sandwich_figure, samples_figure, spectra_figure, neighbours_figure, curves_figure)
+    drawn = [make(dataset, cells, models) for make in makers]
+    return [figure for figure in drawn if figure is not None]
+
+
 def _remove_stale(folder: Path, keep: set[str]) -> None:
-    """Removes earlier tables and figures, and no file that this module does not write."""
+    """Removes earlier tables, figures and pages, and no file that this module does not write."""
     patterns = ["tables/*_*.md", "tables/*_*.csv", "tables/*_*.tex"]
-    patterns += ["figures/samples_*.png", "figures/curves_*.svg", "figures/ais_*.svg"]
+    patterns += [f"figures/{name}_*.png" for name in ("samples", "neighbours")]
+    drawn = ("curves", "ais", "spectra", "agreement", "scatter", "sensitivity")
+    patterns += [
+        *(f"figures/{name}_*.svg" for name in drawn),
+        "agreement.html",
+        "sensitivity.html",
+    ]
     for path in (path for pattern in patterns for path in folder.glob(pattern)):
         if path.relative_to(folder).as_posix() not in keep:
             path.unlink()

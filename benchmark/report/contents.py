@@ -56,6 +56,11 @@ def seeds_of(cells: Iterable[Cell]) -> list[int]:
     return sorted({cell.identity.seed for cell in cells})
 
 
+def is_p_value(metric: Metric) -> bool:
+    """Whether it says how surprising another is: by its name, as `mmd_p` does of `mmd`."""
+    return metric.name.endswith("_p")
+
+
 def current(cell: Cell, metric: Metric) -> list[Result]:
     """The cell's results of a metric as it is computed today, in a fixed order."""
     found = [
@@ -64,6 +69,23 @@ def current(cell: Cell, metric: Metric) -> list[Result]:
         if (result.question.metric, result.question.version) == (metric.name, metric.version)
     ]
     return sorted(found, key=lambda result: settings_key(result.question.settings))
+
+
+def first_results(
+    cells: Sequence[Cell], models: Sequence[str], name: str, detail: str
+) -> dict[str, tuple[int, Result]]:
+    """Each model's result with a detail at its lowest seed that has one: {model: (seed, it)}."""
+    found: dict[str, tuple[int, Result]] = {}
+    for metric in (metric for metric in METRICS if metric.name == name):
+        for model, its in models_of(cells, models).items():
+            held = [
+                (seed, result)
+                for seed, cell in its.items()
+                for result in ([] if cell.failure else current(cell, metric))
+                if result.status == "measured" and result.details.get(detail)
+            ]
+            found |= {model: held[0]} if held else {}
+    return found
 
 
 def settings_key(settings: Mapping[str, Any]) -> str:

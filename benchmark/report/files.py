@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from benchmark.report.layout import DASH, Column, Row, Table
 from benchmark.report.summary import Entry
 
-WIDE = 6  # columns that fit a page's width in footnote size
+WIDE = 6  # columns of values that fit a page's width
 _LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
@@ -21,7 +21,14 @@ _LATEX = {
         "↑": r"$\uparrow$",
         "↓": r"$\downarrow$",
     },
-    **{"²": "$^2$", "₂": "$_2$", "→": r"$\to$", "×": r"$\times$", "σ": r"$\sigma$"},
+    **{
+        "²": "$^2$",
+        "₂": "$_2$",
+        "→": r"$\to$",
+        "×": r"$\times$",
+        "σ": r"$\sigma$",
+        "∞": r"$\infty$",
+    },
 }
 
 
@@ -66,27 +73,40 @@ def csv_table(table: Table) -> str:
 
 
 def latex_table(table: Table) -> str:
-    """A `table` environment that needs booktabs and nothing else."""
-    depth = max((len(column.details) for column in table.columns), default=0)
-    width = len(table.columns) + 1
-    size = r"\footnotesize" if width <= WIDE else r"\scriptsize"
+    """A `table` environment that needs booktabs and nothing else.
+
+    More columns than a page is wide for go on below, in a tabular of their own.
+    """
+    size = r"\footnotesize" if len(table.columns) < WIDE else r"\scriptsize"
+    places = range(len(table.columns))
+    tabulars = [_latex_tabular(table, places[start : start + WIDE]) for start in places[::WIDE]]
     lines = [
         r"% needs \usepackage{booktabs}",
         r"\begin{table}",
         rf"\centering{size}\setlength{{\tabcolsep}}{{4pt}}",
         rf"\caption{{{_latex(table.caption)}}}",
-        rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
-        r"\toprule",
-        _latex_line(["Model", *(_latex(column.name) for column in table.columns)]),
-        *(_latex_line(["", *_latex_details(table.columns, level)]) for level in range(depth)),
+        "\n\\par\\medskip\n".join(tabulars),
     ]
-    for group, rows in table.groups:
-        lines += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\emph{{{group}}}}} \\"]
-        lines += [_latex_line(_latex_row(table.columns, row)) for row in rows]
-    lines += [r"\bottomrule", r"\end{tabular}"]
     notes = [f"\\textsuperscript{{{a}}} {_latex(why)}" for a, why in table.footnotes.items()]
     lines += [rf"\par\smallskip {note}" for note in (*notes, *map(_latex, table.remarks))]
     return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+
+def _latex_tabular(table: Table, places: range) -> str:
+    """Some columns of every row."""
+    columns = [table.columns[place] for place in places]
+    depth = max(len(column.details) for column in columns)
+    lines = [
+        rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
+        r"\toprule",
+        _latex_line(["Model", *(_latex(column.name) for column in columns)]),
+        *(_latex_line(["", *_latex_details(columns, level)]) for level in range(depth)),
+    ]
+    for group, rows in table.groups:
+        title = rf"\multicolumn{{{len(columns) + 1}}}{{l}}{{\emph{{{group}}}}} \\"
+        lines += [r"\midrule", title]
+        lines += [_latex_line(_latex_row(table.columns, row, places)) for row in rows]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
 
 
 def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:
@@ -111,10 +131,11 @@ def _csv_columns(
     column: Column, entries: Sequence[Entry], several: bool
 ) -> dict[str, list[object]]:
     """A column's bare numbers; what is derived or published has fewer of them."""
-    shown = [entry.mean if entry.words is None else entry.words for entry in entries]
+    derived = column.source is None
+    shown = [entry.words if derived and entry.words else entry.mean for entry in entries]
     spreads = [entry.spread for entry in entries]
     name = column.identifier
-    if column.source is None:
+    if derived:
         errors = any(spread is not None for spread in spreads)
         return {name: [*shown], **({f"{name}_error": [*spreads]} if errors else {})}
     return {
@@ -135,10 +156,11 @@ def _csv_notes(table: Table, row: Row) -> str:
     return "; ".join(f"{', '.join(names)}: {why}" for why, names in where.items())
 
 
-def _latex_row(columns: Sequence[Column], row: Row) -> list[str]:
+def _latex_row(columns: Sequence[Column], row: Row, places: range) -> list[str]:
     cells = [_latex(row.label)]
-    for column, entry, letters in zip(columns, row.entries, row.letters, strict=True):
-        text = _latex(column.text(entry))
+    for place in places:
+        entry, letters = row.entries[place], row.letters[place]
+        text = _latex(columns[place].text(entry))
         text = rf"\textbf{{{text}}}" if entry.best else text
         cells.append(text + (rf"\textsuperscript{{{','.join(letters)}}}" if letters else ""))
     return cells

@@ -17,7 +17,8 @@ function sortBy(table, index, direction) {
 
 function keyOf(cell) {
   if (!("value" in cell.dataset)) return null;
-  return cell.tagName === "TH" ? cell.dataset.value : Number(cell.dataset.value);
+  const number = Number(cell.dataset.value);
+  return cell.tagName === "TH" || Number.isNaN(number) ? cell.dataset.value : number;
 }
 
 for (const table of document.querySelectorAll("table.sortable")) {

@@ -1,4 +1,4 @@
-"""index.html: every table and figure of a suite on one page that loads nothing from elsewhere."""
+"""index.html, with every table and figure of a suite, and the articles: each page stands alone."""
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from benchmark.metrics import METRICS
+from benchmark.report.article import Article
 from benchmark.report.contents import one_line, outdated
 from benchmark.report.figures import Drawing
 from benchmark.report.layout import Table
@@ -42,8 +43,26 @@ class Section:
         return f"points in {sides} dimensions"
 
 
-def render_page(title: str, sections: Sequence[Section]) -> str:
-    """The page as HTML text, style, script and figures inside."""
+def render_page(title: str, sections: Sequence[Section], articles: Sequence[Article]) -> str:
+    """The page as HTML text, style, script and figures inside, with links to the articles."""
+    cells = [cell for section in sections for cell in section.cells]
+    return _template("page.html.jinja").render(
+        title=title,
+        sections=sections,
+        articles=articles,
+        provenance=provenance(cells),
+        failures=failures(cells),
+        outdated=outdated(cells),
+    )
+
+
+def render_article(suite: str, article: Article) -> str:
+    """A page beside it, in the same frame; `suite` is what index.html is called."""
+    page = _template("article.html.jinja")
+    return page.render(title=article.title, suite=suite, article=article)
+
+
+def _template(name: str) -> Template:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -51,15 +70,8 @@ def render_page(title: str, sections: Sequence[Section]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    cells = [cell for section in sections for cell in section.cells]
     environment.filters.update(data_uri=data_uri)
-    return environment.get_template("page.html.jinja").render(
-        title=title,
-        sections=sections,
-        provenance=provenance(cells),
-        failures=failures(cells),
-        outdated=outdated(cells),
-    )
+    return environment.get_template(name)
 
 
 def data_uri(figure: Drawing) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from benchmark.metrics.base import OF_SAMPLES, Metric
-from benchmark.report.contents import current, one_line, reason_of
+from benchmark.report.contents import current, is_p_value, one_line, reason_of
 from benchmark.report.layout import Column, sign
 from benchmark.report.numbers import listed
 from benchmark.report.parts import Parts
@@ -33,6 +33,17 @@ def units(columns: Sequence[Column]) -> list[str]:
         if column.source and column.source.metric.table in OF_SAMPLES
     }
     return [f"Units: {'; '.join(parts.values())}."] if parts else []
+
+
+def p_values(columns: Sequence[Column], seeds: Sequence[int]) -> list[str]:
+    """How to read the table's p-values, if it has any."""
+    if not any(column.source and is_p_value(column.source.metric) for column in columns):
+        return []
+    shown = "the median over seeds, in brackets the lowest and highest; " * (len(seeds) > 1)
+    return [
+        f"P-values: {shown}where samples follow the data's distribution they are spread evenly "
+        "over 0 to 1, so that one in twenty falls below 0.05."
+    ]
 
 
 def dropped_metrics(metrics: Sequence[Metric], cells: Sequence[Cell]) -> list[str]:

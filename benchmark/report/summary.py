@@ -25,6 +25,7 @@ class Entry:
         best: is the best of its kind in its column, or within error of it.
         measuring: standard error of one measurement, over examples; None where none is stored.
         words: written in place of the numbers; `mean` then says only where they sort.
+        values: of the measured seeds.
     """
 
     mean: float | None
@@ -37,6 +38,7 @@ class Entry:
     best: bool = False
     measuring: float | None = None
     words: str | None = None
+    values: tuple[float, ...] = ()
 
 
 def summarise(answers: Mapping[int, Result | str]) -> Entry:
@@ -61,6 +63,7 @@ def summarise(answers: Mapping[int, Result | str]) -> Entry:
         len(answers),
         reasons,
         measuring=measuring,
+        values=tuple(values),
     )
 
 

@@ -14,6 +14,7 @@ from benchmark.report.contents import (
     current,
     group_of,
     grouped,
+    is_p_value,
     models_of,
     seeds_of,
     settings_key,
@@ -22,13 +23,15 @@ from benchmark.report.diagnostics import diagnostics
 from benchmark.report.layout import KINDS, Column, Row, Source, Table
 from benchmark.report.likelihood import judged
 from benchmark.report.numbers import count
+from benchmark.report.p_values import in_words
 from benchmark.report.parts import Entries, Parts
 from benchmark.report.published import PublishedValue, beside_published
-from benchmark.report.remarks import absent_models, caption, dropped_metrics, units
+from benchmark.report.remarks import absent_models, caption, dropped_metrics, p_values, units
 from benchmark.report.summary import mark_best, summarise
 from benchmark.store import Cell
 
 _UNITLESS = {"count", "modes", "bits/dim"}  # the label says it already
+_NEVER_BOLD: tuple[Kind, ...] = ("tests",)  # a test rejects or not: none passes it best
 _OF_EXAMPLES: tuple[Kind, ...] = ("likelihood", "bounds")  # means over as many as a result says
 
 
@@ -64,6 +67,7 @@ def build_table(kind: Kind, dataset: str, cells: Sequence[Cell], models: Sequenc
     name, title = KINDS[kind]
     remarks = (
         *units(columns),
+        *p_values(columns, seeds_of(cells)),
         *dropped_metrics(dropped, cells),
         *absent_models(models, models_of(cells, models)),
     )
@@ -116,7 +120,10 @@ def build_entries(
             )
             for model, its in by_model.items()
         }
-        marked = mark_best([entries[model] for model in ranked], column.better)
+        if is_p_value(source.metric):
+            entries = {model: in_words(entry, column.decimals) for model, entry in entries.items()}
+        better = None if source.metric.table in _NEVER_BOLD else column.better
+        marked = mark_best([entries[model] for model in ranked], better)
         finished.append(entries | dict(zip(ranked, marked, strict=True)))
     return {model: tuple(entries[model] for entries in finished) for model in by_model}
 

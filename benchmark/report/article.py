@@ -1,0 +1,58 @@
+"""A page beside index.html that answers one question: sentences, figures, tables that sort."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from benchmark.report.figures import Drawing
+
+Written = tuple[str, float | str | None]  # as it is read, and what it sorts by
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A table of text.
+
+    Args:
+        name: its anchor, and `tables/<name>.csv` holds its numbers.
+        head: of the columns; the first names the row.
+        groups: (title, rows); one group without a title stands alone.
+        folded: whether a reader opens it first.
+    """
+
+    name: str
+    title: str
+    head: Sequence[str]
+    groups: Sequence[tuple[str, Sequence[Sequence[Written]]]]
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """What an article says of one data set."""
+
+    dataset: str
+    sentences: Sequence[str]
+    figures: Sequence[Drawing] = ()
+    listings: Sequence[Listing] = ()
+
+
+@dataclass(frozen=True)
+class Article:
+    """One page.
+
+    Args:
+        name: of its file, without the suffix.
+        title: the question.
+        rules: how to read the answers, (what, sentence).
+        files: {name under the report's folder: bytes} besides the page itself.
+    """
+
+    name: str
+    title: str
+    rules: Sequence[tuple[str, str]]
+    chapters: Sequence[Chapter]
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.name}.html"
