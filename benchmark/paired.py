@@ -1,4 +1,4 @@
-"""Paired differences of two models on the same test examples, with intervals and a verdict."""
+"""The difference of two models in one metric: interval, p-value, verdict; of likelihoods."""
 
 import math
 from dataclasses import dataclass, replace
@@ -11,6 +11,7 @@ from benchmark.randomness import derive_seed
 from benchmark.report.intervals import of_mean, pooled
 from benchmark.report.ranking import Standing
 
+LEVEL = 0.05  # of a verdict
 RESAMPLES = 10_000
 AT_ONCE = 2_000_000  # examples drawn at a time: they bound memory
 PERCENTILES = (0.025, 0.975)
@@ -25,8 +26,10 @@ class Comparison:
         first, second: names of the models.
         difference: of the stored values, in the metric's unit.
         low, high: bound the difference of the true values; infinite where a bound leaves it open.
-        n: test examples that both were measured on.
+        n: test examples or samples that both were measured on.
         seeds: of the first and of the second model.
+        p_value: two-sided, of the true values being equal.
+        corrected: the p-value where other metrics of the same models were looked at too.
         remarks: what the interval does and does not hold.
     """
 
@@ -38,18 +41,21 @@ class Comparison:
     high: float
     n: int
     seeds: tuple[int, int]
+    p_value: float
+    corrected: float | None = None
     remarks: tuple[str, ...] = ()
 
     @property
     def better(self) -> str | None:
-        """The model that the whole interval favours, None if it favours neither."""
-        if self.low <= 0 <= self.high:
+        """The model that is better at the level of 5 %, None where that is undecided."""
+        p_value = self.p_value if self.corrected is None else self.corrected
+        if p_value > LEVEL or self.low <= 0 <= self.high:
             return None
         return self.first if (self.high < 0) == (self.metric.better == "lower") else self.second
 
     @property
     def verdict(self) -> str:
-        return "undecided" if self.better is None else f"{self.better} better"
+        return self.better or "undecided"
 
 
 def compare_likelihoods(
@@ -78,7 +84,8 @@ def compare_likelihoods(
     of_seeds = seed_deviations(values.mean(axis=1), others.mean(axis=1), rng, resamples)
     # Their sign makes second against first the mirror image of first against second.
     sign = 1 if first.model < second.model else -1
-    low, high = np.quantile(of_examples + sign * of_seeds, PERCENTILES)
+    drawn = of_examples + sign * of_seeds
+    low, high = np.quantile(drawn, PERCENTILES)
     return Comparison(
         _METRICS["nll"],
         first.model,
@@ -88,7 +95,8 @@ def compare_likelihoods(
         float(high) + second.slack,
         n,
         (len(values), len(others)),
-        (*_remarks(first), *_remarks(second)),
+        _two_sided(drawn, first.slack, second.slack),
+        remarks=(*_remarks(first), *_remarks(second)),
     )
 
 
@@ -145,6 +153,18 @@ def seed_deviations(
     return math.sqrt(variance) * rng.standard_t(freedom, size=resamples)
 
 
+def of_one_seed(model: str) -> str:
+    """The remark that a value of one training seed needs."""
+    return f"{model} has one seed: of other trainings nothing is known."
+
+
+def _two_sided(drawn: np.ndarray, first_slack: float, second_slack: float) -> float:
+    """Twice the smaller share of the resamples on which either model is not the better one."""
+    not_below = (1 + np.sum(drawn + second_slack >= 0)) / (1 + len(drawn))
+    not_above = (1 + np.sum(drawn - first_slack <= 0)) / (1 + len(drawn))
+    return float(min(1.0, 2 * min(not_below, not_above)))
+
+
 def _remarks(model: Standing) -> list[str]:
     remarks = []
     if model.is_open:
@@ -158,5 +178,5 @@ def _remarks(model: Standing) -> list[str]:
             "below its value, and the interval holds them."
         )
     if model.examples is not None and len(model.examples) == 1:
-        remarks.append(f"{model.model} has one seed: of other trainings nothing is known.")
+        remarks.append(of_one_seed(model.model))
     return remarks

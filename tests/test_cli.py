@@ -6,12 +6,10 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from cli_tools import TOYS, Program
 
-from benchmark.data import load_dataset
 from benchmark.metrics import METRICS
 
 ROOT = Path(__file__).parents[1]
@@ -181,7 +179,7 @@ def test_missing_real_data_say_what_was_looked_for_and_how_to_get_it(program, mo
     assert err.count("\n") == 1
 
 
-COMMANDS = ("all", "report", "compare", "list", "check", "score", "speed")
+COMMANDS = ("all", "report", "compare", "list", "check", "score", "speed", "calibrate")
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids=str)
@@ -231,63 +229,6 @@ def test_check_tells_kept_promises_from_broken_ones(program, tmp_path):
     assert status == 1
     assert out.count("BROKEN") == 2
     assert "2 broken" in out
-
-
-@pytest.fixture(scope="module")
-def validation():
-    return load_dataset("digits").validation.numpy()
-
-
-def test_score_measures_an_npz_beside_floors_and_ceilings(program, validation):
-    path = program.folder / "mine.npz"
-    np.savez(path, images=validation[:200])
-    status, out, err = program("score", path, "--data", "digits")
-    assert status == 0, err
-    for row in ("yours", "data", "memoriser", "marginals", "collapsed", "noise"):
-        assert row in out
-    assert "200 samples" in out
-    assert all(len(line) <= 80 for line in out.splitlines())
-
-
-def test_score_measures_a_folder_of_png_files_alike(program, validation):
-    from PIL import Image
-
-    folder = program.folder / "mine"
-    folder.mkdir()
-    for index, image in enumerate(validation[:60]):
-        Image.fromarray(image[0]).save(folder / f"{index:03}.png")
-    np.savez(program.folder / "mine.npz", images=validation[:60])
-    from_folder = program("score", folder, "--data", "digits")
-    from_npz = program("score", program.folder / "mine.npz", "--data", "digits")
-    assert from_folder[0] == 0, from_folder[2]
-    assert from_folder[1] == from_npz[1]
-
-
-def test_score_measures_points(program):
-    np.savez(program.folder / "points.npz", points=load_dataset("ring").validation[:300].numpy())
-    status, out, _ = program("score", program.folder / "points.npz", "--data", "ring")
-    assert status == 0
-    assert "High quality" in out
-
-
-@pytest.mark.parametrize(
-    ("images", "complaint"),
-    [
-        (np.zeros((100, 9, 9), np.uint8), "8"),
-        (np.full((100, 8, 8), 3.5), "whole"),
-        (np.full((100, 8, 8), 17), "17"),
-        (np.full((100, 8, 8), np.nan), "NaN"),
-        (np.zeros((9, 8, 8), np.uint8), "FID needs at least 50"),
-    ],
-    ids=["wrong shape", "fractions", "out of range", "NaN", "too few"],
-)
-def test_score_refuses_samples_that_are_none_of_the_data_set(program, images, complaint):
-    path = program.folder / "bad.npz"
-    np.savez(path, images=images)
-    status, _, err = program("score", path, "--data", "digits")
-    assert status == 2
-    assert complaint in err
-    assert err.count("\n") == 1
 
 
 def test_two_runs_at_once_do_not_share_a_folder(program):

@@ -6,10 +6,11 @@ import pytest
 from cli_tools import Program
 from factories import cell, result
 
-from benchmark import compare, store
+from benchmark import store, verdicts
 from benchmark.manifest import DataConditions, Manifest
 from benchmark.metrics import METRICS
 from benchmark.run import question
+from benchmark.verdicts import compare_cells
 
 CONDITIONS = {
     "ring": DataConditions(samples=100, examples=60, network=None),
@@ -60,14 +61,15 @@ def run(program, *arguments):
 def test_every_data_set_that_both_have_is_compared_in_80_columns(program):
     status, out, err = run(program, "pixelcnn_pp", "gmm")
     assert status == 0, err
-    assert "ring: 60 examples; seeds: 1 and 1" in out
-    assert "digits: 60 examples; seeds: 2 and 2" in out
-    assert out.count("pixelcnn_pp better") == 3
-    assert "interval that holds zero" in out
+    assert "ring: seeds: 1 and 1; n: 60" in out
+    assert "digits: seeds: 2 and 2; n: 60" in out
+    assert out.count("<0.001  pixelcnn_pp\n") == 3
+    assert "(Benjamini-Hochberg)" in out
     assert all(len(line) <= 80 for line in out.splitlines())
+    digits = out[out.index("digits:") :]
     in_nats, in_bits = (
-        float(next(line for line in out.splitlines()[8:] if name in line).split()[column][1:])
-        for name, column in (("NLL, nats", 2), ("bits/dim", 1))
+        float(next(line for line in digits.splitlines() if name in line).split()[column][1:])
+        for name, column in (("NLL, nats", 3), ("bits/dim", 2))
     )
     assert in_bits == pytest.approx(in_nats / (64 * math.log(2)), rel=0.01)
 
@@ -81,8 +83,9 @@ def test_one_data_set_can_be_asked_for(program):
 def test_a_bound_is_named_and_a_data_set_without_values_says_why(program):
     status, out, _ = run(program, "pixelcnn_pp", "vae")
     assert status == 0
-    assert "ring: vae has no NLL of single examples: not run" in out
-    assert "digits: 40 examples; seeds: 2 and 1" in out
+    assert "ring: nothing to compare" in out
+    assert "(vae: not run)" in out
+    assert "digits: seeds: 2 and 1; n: 40" in out
     assert "∞" in out
     assert out.count("undecided") == 2
     assert "vae has an upper bound only" in out
@@ -91,18 +94,50 @@ def test_a_bound_is_named_and_a_data_set_without_values_says_why(program):
 
 def test_the_gap_of_a_sandwich_widens_the_interval(monkeypatch):
     gap = replace(METRIC["nll"], name="bdmc_gap", version=1)
-    monkeypatch.setitem(compare._METRICS, "bdmc_gap", gap)
+    monkeypatch.setitem(verdicts._METRICS, "bdmc_gap", gap)
     values = 90 + np.random.default_rng(9).random(60)
     bounded = nll("digits", values + 5, "sandwich")
     cells = [
         cell("digits", "gmm", 0, [nll("digits", values)]),
         cell("digits", "vae", 0, [bounded, result("bdmc_gap", 0.75, standard_error=0.0)]),
     ]
-    nats, bits = compare.compare_on(cells, "gmm", "vae")
+    nats, bits = compare_cells(cells, "gmm", "vae").rows
     assert nats.difference == pytest.approx(-5, abs=1e-4)
     assert (nats.low, nats.high) == pytest.approx((-5, -4.25), abs=1e-4)
-    assert nats.verdict == bits.verdict == "gmm better"
+    assert nats.verdict == bits.verdict == "gmm"
     assert any("up to 0.75 nats below" in remark for remark in nats.remarks)
+
+
+def with_samples(program, model, seed, values):
+    """The stored cell with results of FID and recall besides what it has."""
+    path = program.report / "results" / f"digits_{model}_seed{seed}.json"
+    whole = store.load(path)
+    for name, value in values.items():
+        halves = {"values": [value - 0.01, value, value + 0.01], "share": 0.5}
+        found = replace(answered(name, "digits", value=value, standard_error=0.01), n=100)
+        whole = whole.with_result(replace(found, details={"half_samples": halves}))
+    store.save(whole, path.parent)
+
+
+def test_sample_metrics_stand_beside_likelihoods_with_arrows_and_sizes(program):
+    for seed in (0, 1):
+        with_samples(program, "pixelcnn_pp", seed, {"fid": 3.0 + 0.01 * seed, "recall": 0.4})
+        with_samples(program, "gmm", seed, {"fid": 9.0 - 0.01 * seed, "recall": 0.8})
+    status, out, err = run(program, "pixelcnn_pp", "gmm", "--data", "digits")
+    assert status == 0, err
+    rows = {line.split()[0]: line.split() for line in out.splitlines() if "<0.001" in line}
+    assert (rows["FID"][1], rows["FID"][-1]) == ("↓", "pixelcnn_pp")
+    assert (rows["Recall"][1], rows["Recall"][-1]) == ("↑", "gmm")
+    assert "n: 60, 100 for FID and Recall" in out
+    assert "(pixelcnn_pp: not measured yet)" in " ".join(out.split())
+    assert all(len(line) <= 80 for line in out.splitlines())
+
+
+def test_a_metric_measured_in_fewer_seeds_says_so(program):
+    with_samples(program, "pixelcnn_pp", 0, {"fid": 3.0})
+    with_samples(program, "gmm", 0, {"fid": 3.0})
+    _, out, _ = run(program, "pixelcnn_pp", "gmm", "--data", "digits")
+    assert "FID: measured in 1 and 1 seeds." in out
 
 
 def test_the_same_results_give_the_same_text(program):
@@ -116,7 +151,7 @@ def test_values_without_single_examples_are_not_compared(program):
     store.save(replace(whole, results=(bare,)), path.parent)
     status, _, err = run(program, "gmm", "vae", "--data", "digits")
     assert status == 2
-    assert "they are not stored" in err
+    assert "no NLL of vae: values of single examples are not stored" in err
 
 
 MISTAKES = [
@@ -124,8 +159,8 @@ MISTAKES = [
     (["gmm", "zzz"], "no model named 'zzz'; known: gan, gmm"),
     (["gmm", "gmm"], "'gmm' was given twice"),
     (["gmm", "vae", "--data", "digts"], "no data set named 'digts'; did you mean 'digits'?"),
-    (["gmm", "gan"], "on ring, digits, gan has no NLL of single examples: it has no log_prob"),
-    (["vae_gan", "gmm"], "on ring, digits, vae_gan has no NLL of single examples: not run"),
+    (["gmm", "gan"], "on ring, digits, no NLL of gan: it has no log_prob"),
+    (["vae_gan", "gmm"], "on ring, digits, no NLL of vae_gan: not run"),
     (["gmm"], "Missing argument"),
 ]
 
@@ -149,5 +184,5 @@ def test_a_suite_without_results_says_what_to_run(program):
 def test_help_says_what_is_compared(program):
     status, out, _ = program("compare", "--help")
     assert status == 0
-    assert "same test examples" in " ".join(out.split())
+    assert "in every metric and on the same real data" in " ".join(out.split())
     assert all(len(line) <= 80 for line in out.splitlines())

@@ -306,6 +306,12 @@ def test_a_folder_gives_the_same_data_as_an_npz(tmp_path):
     assert load_user_images(folder).hash == packed.hash
 
 
+def test_images_that_are_all_the_same_are_no_data_set(tmp_path):
+    images = np.repeat(random_images(1, 4, 5), 120, axis=0)
+    with pytest.raises(UserError, match="all 120 images are the same"):
+        load_user_images(save_npz(tmp_path / "mine.npz", images=images))
+
+
 def save_sixteen_bits(path: Path) -> None:
     Image.fromarray(np.full((4, 5), 1000, dtype=np.uint16)).save(path)
 
@@ -399,6 +405,23 @@ def test_colour_images_keep_their_channels(tmp_path):
     expected = torch.from_numpy(images).permute(0, 3, 1, 2)
     assert torch.equal(read_images(save_npz(tmp_path / "a.npz", images=images), spec), expected)
     assert torch.equal(read_images(write_pngs(tmp_path / "folder", images), spec), expected)
+
+
+@pytest.mark.parametrize("layout", [(3, 5, 4), (3, 5, 4, 1), (3, 1, 5, 4)])
+def test_grey_images_for_a_set_of_rgb_say_what_to_do(tmp_path, layout):
+    path = save_npz(tmp_path / "grey.npz", images=random_images(*layout))
+    with pytest.raises(UserError, match=r"holds grey images; .* save them as RGB"):
+        read_images(path, DataSpec((3, 5, 4), levels=256))
+    folder = write_pngs(tmp_path / "folder", random_images(3, 5, 4))
+    with pytest.raises(UserError, match=r"folder holds grey images"):
+        read_images(folder, DataSpec((3, 5, 4), levels=256))
+
+
+@pytest.mark.parametrize("layout", [(3, 8, 8, 3), (3, 3, 8, 8)])
+def test_rgb_images_for_a_grey_set_say_what_to_do(tmp_path, layout):
+    path = save_npz(tmp_path / "colours.npz", images=random_images(*layout, levels=17))
+    with pytest.raises(UserError, match="holds RGB images; this data set is grey"):
+        read_images(path, DIGITS)
 
 
 @pytest.mark.parametrize("name", ["points", "samples"])

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmark.paired import compare_likelihoods, in_bits, resampled_means, seed_deviations
+from benchmark.paired import (
+    compare_likelihoods,
+    in_bits,
+    resampled_means,
+    seed_deviations,
+)
 from benchmark.report.ranking import Standing
 
 
@@ -96,19 +101,19 @@ def test_swapping_the_models_mirrors_the_interval():
 
 
 VERDICTS = [  # difference of the values, slack of each, verdict; the noise reaches 0.1 or so
-    (-0.5, 0.0, 0.0, "vae better"),
-    (+0.5, 0.0, 0.0, "gmm better"),
+    (-0.5, 0.0, 0.0, "vae"),
+    (+0.5, 0.0, 0.0, "gmm"),
     (0.01, 0.0, 0.0, "undecided"),
-    (-0.5, 3.0, 0.0, "vae better"),  # the truth of vae lies even lower
+    (-0.5, 3.0, 0.0, "vae"),  # the truth of vae lies even lower
     (+0.5, 3.0, 0.0, "undecided"),
-    (+4.0, 3.0, 0.0, "gmm better"),
-    (-0.5, 0.3, 0.3, "vae better"),
+    (+4.0, 3.0, 0.0, "gmm"),
+    (-0.5, 0.3, 0.3, "vae"),
     (-0.5, 0.3, 0.6, "undecided"),
-    (-9.0, math.inf, 0.0, "vae better"),
+    (-9.0, math.inf, 0.0, "vae"),
     (+9.0, math.inf, 0.0, "undecided"),
-    (+9.0, 0.0, math.inf, "gmm better"),
+    (+9.0, 0.0, math.inf, "gmm"),
     (-9.0, 0.0, math.inf, "undecided"),
-    (-9.0, math.inf, 1.0, "vae better"),
+    (-9.0, math.inf, 1.0, "vae"),
     (-9.0, math.inf, math.inf, "undecided"),
     (+9.0, math.inf, math.inf, "undecided"),
 ]
@@ -132,3 +137,19 @@ def test_bits_are_nats_per_coordinate_over_ln_two():
     assert bits.low == -math.inf
     assert bits.verdict == nats.verdict
     assert bits.metric.name == "bits_per_dim"
+
+
+# p-values of likelihoods
+
+
+def test_one_seed_gives_the_p_value_of_a_paired_t_test():
+    first, second = pair(np.random.default_rng(2), difference=-0.1)
+    found = compare_likelihoods(likelihoods("vae", first), likelihoods("gmm", second))
+    assert found.p_value == pytest.approx(stats.ttest_rel(first, second).pvalue, abs=0.01)
+
+
+def test_a_slack_shifts_the_p_value_of_that_side_only():
+    first, second = pair(np.random.default_rng(2), difference=-0.5)
+    gmm = likelihoods("gmm", second, 0.4)
+    found = compare_likelihoods(likelihoods("vae", first, 0.7), gmm)
+    assert found.p_value == pytest.approx(stats.ttest_rel(first + 0.4, second).pvalue, abs=0.01)

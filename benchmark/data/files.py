@@ -35,6 +35,10 @@ def load_user_images(path: Path) -> DataSet:
     images = _png_folder(path) if path.is_dir() else _images_of_npz(path)
     if len(images) < FEWEST_IMAGES:
         raise UserError(f"{path} holds {len(images)} images; at least {FEWEST_IMAGES} are needed")
+    if (images == images[0]).all():
+        raise UserError(
+            f"{path}: all {len(images)} images are the same: there is nothing to learn"
+        )
     order = np.random.Generator(np.random.PCG64(seed=1010)).permutation(len(images))
     shuffled = torch.from_numpy(images[order])
     tenth = len(images) // 10
@@ -90,10 +94,24 @@ def _laid_out(array: np.ndarray, spec: DataSpec, path: Path) -> np.ndarray:
         return array
     if channels == 1 and array.shape[1:] == (height, width):
         return array[:, None]
+    _check_colour(array, spec, path)
     raise UserError(
         f"{path} holds shape {_sizes(array)}; this data set needs "
         f"[n, {height}, {width}, {channels}] or [n, {channels}, {height}, {width}]"
     )
+
+
+def _check_colour(array: np.ndarray, spec: DataSpec, path: Path) -> None:
+    """Names the one thing that is wrong with images of the right size and the wrong colour."""
+    channels, height, width = spec.shape
+    grey = ((height, width), (height, width, 1), (1, height, width))
+    if channels == 3 and array.shape[1:] in grey:
+        raise UserError(
+            f"{path} holds grey images; this data set and its feature network are RGB: save them "
+            "as RGB, each with three equal channels"
+        )
+    if channels == 1 and array.shape[1:] in ((height, width, 3), (3, height, width)):
+        raise UserError(f"{path} holds RGB images; this data set is grey: save them as grey")
 
 
 def _in_range(images: np.ndarray, spec: DataSpec, path: Path) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""`python -m benchmark calibrate`: are p-values uniform, intervals honest and verdicts earned?"""

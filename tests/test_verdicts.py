@@ -1,0 +1,93 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from factories import cell, result
+from scipy import stats
+
+from benchmark.metrics import METRICS
+from benchmark.paired import Comparison
+from benchmark.verdicts import COMPARED, benjamini_hochberg, compare_cells, corrected_together
+
+METRIC = {metric.name: metric for metric in METRICS}
+
+
+def nll(values):
+    values = np.asarray(values, dtype=np.float32)
+    found = result("nll", float(values.mean()), meaning="exact")
+    return replace(found, per_example=values, n=len(values))
+
+
+def compared(name, p_value, low=1.0, high=2.0):
+    return Comparison(METRIC[name], "vae", "gan", 1.5, low, high, 100, (1, 1), p_value)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_corrected_p_values_are_scipys(seed):
+    p_values = np.random.default_rng(seed).random(17) ** 3
+    p_values[3] = p_values[11]
+    np.testing.assert_allclose(
+        benjamini_hochberg(p_values), stats.false_discovery_control(p_values)
+    )
+
+
+def test_no_p_value_needs_no_correction():
+    assert benjamini_hochberg([]) == []
+    assert benjamini_hochberg([0.3]) == [0.3]
+
+
+def test_only_equal_models_are_called_different_in_one_of_twenty_families():
+    p_values = np.random.default_rng(6).random((4_000, 12))
+    found = np.mean([min(benjamini_hochberg(family)) <= 0.05 for family in p_values])
+    assert found == pytest.approx(0.05, abs=0.01)
+
+
+def test_the_same_likelihood_in_two_units_counts_once():
+    rows = [compared("nll", 0.03), compared("bits_per_dim", 0.03), compared("fid", 0.9)]
+    assert [row.corrected for row in corrected_together(rows)] == pytest.approx([0.06, 0.06, 0.9])
+    assert [row.verdict for row in corrected_together(rows[:2])] == ["gan", "gan"]
+
+
+def test_a_verdict_is_lost_among_many_metrics():
+    rows = [compared(name, 0.9) for name in ("kid", "precision", "recall")]
+    assert compared("fid", 0.03).verdict == "gan"
+    assert corrected_together([compared("fid", 0.03), *rows])[0].verdict == "undecided"
+
+
+def test_every_metric_with_a_direction_is_compared_or_says_why():
+    halves = {"half_samples": {"values": [2.0, 2.2, 1.9], "share": 0.5}}
+    fid = replace(result("fid", 2.0, standard_error=0.1), details=halves)
+    other_fid = replace(result("fid", 2.5, standard_error=0.1), details=halves)
+    cells = [
+        cell("digits", "vae", 0, [fid, nll([90, 91, 92]), result("kid", 0.1)]),
+        cell("digits", "gan", 0, [other_fid, nll([93, 94, 95]), result("kid", 0.2)]),
+        cell("digits", "gmm", 0, [result("fid", reason="no network")]),
+    ]
+    found = compare_cells(cells, "vae", "gan")
+    rows = {row.metric.name: row for row in found.rows}
+    assert set(rows) == {"nll", "bits_per_dim", "fid"}
+    assert rows["fid"].difference == -0.5
+    assert rows["fid"].low == rows["fid"].high == -0.5  # the halves differ by nothing
+    assert {rows[name].verdict for name in rows} == {"vae"}
+    assert found.missing["KID"] == "no error bar is stored"
+    assert found.missing["Recall"] == "vae: not measured yet"
+    assert set(found.missing) | {row.metric.label for row in found.rows} == {
+        metric.label for metric in COMPARED
+    }
+    assert compare_cells(cells, "vae", "gmm").missing["FID"] == "gmm: no network"
+
+
+def test_only_tables_of_quality_are_compared():
+    assert {metric.table for metric in COMPARED}.isdisjoint({"cost", "bounds"})
+    assert all(metric.better for metric in COMPARED)
+    assert {"nll", "fid", "mmd", "modes", "copies"} <= {metric.name for metric in COMPARED}
+
+
+def test_seeds_that_were_not_measured_are_left_out():
+    gan = [
+        cell("digits", "gan", 0, [result("fid", 3.0, standard_error=0.1)]),
+        cell("digits", "gan", 1, [result("fid", reason="it broke", failed=True)]),
+    ]
+    vae = cell("digits", "vae", 0, [result("fid", 1.0, standard_error=0.1)])
+    (row,) = compare_cells([*gan, vae], "vae", "gan", [METRIC["fid"]]).rows
+    assert (row.seeds, row.difference, row.verdict) == ((1, 1), -2.0, "vae")
