@@ -1,10 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from sample_evidence import images_evidence, random_images
 
+from benchmark.metrics import frechet
 from benchmark.metrics.base import NotApplicable
-from benchmark.metrics.frechet import frechet_distance, measure
+from benchmark.metrics.frechet import few_samples, frechet_distance, measure
 
 
 def correlated_sets(n=400, m=300, dims=6):
@@ -77,6 +80,32 @@ def test_is_exact_for_singular_covariances(n, m):
     assert distance == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("decades", [0, 1, 2, 4, 8])
+def test_both_ways_agree_where_the_shorter_one_is_taken(monkeypatch, decades):
+    scales = torch.logspace(0, -decades, 50).double()
+    turn = torch.linalg.qr(torch.randn(50, 50).double()).Q
+    real, generated = (
+        torch.randn(400, 50).double() * scales,
+        torch.randn(300, 50).double() * scales,
+    )
+    real, generated = real + 3, generated @ turn + 2.9
+    distance = frechet_distance(real=real, generated=generated)
+    taken = frechet._from_covariances(real, generated)
+    monkeypatch.setattr(frechet, "TOLERANCE", 0.0)
+    through_singular_values = frechet_distance(real=real, generated=generated)
+    assert distance == pytest.approx(through_singular_values, rel=1e-10)
+    assert (taken is None) == (decades == 8)
+
+
+def test_reading_features_in_blocks_changes_nothing(monkeypatch):
+    real, generated = correlated_sets(dims=25)
+    whole = frechet_distance(real=real, generated=generated)
+    monkeypatch.setattr(frechet, "ROWS_AT_ONCE", 37)
+    assert frechet_distance(real=real, generated=generated) == pytest.approx(whole, rel=1e-12)
+    monkeypatch.setattr(frechet, "TOLERANCE", 0.0)
+    assert frechet_distance(real=real, generated=generated) == pytest.approx(whole, rel=1e-12)
+
+
 @pytest.mark.parametrize("n", [10, 200])
 def test_is_zero_for_equal_sets_even_when_the_covariance_is_singular(n):
     flat = torch.randn(n, 64)
@@ -133,3 +162,20 @@ def test_without_a_network_the_reason_is_handed_on():
     images = random_images(10)
     with pytest.raises(NotApplicable, match="no weights"):
         measure(images_evidence(images, images, network="no weights"))
+
+
+def test_fewer_samples_than_dimensions_are_remarked_upon():
+    remark = measure(images_evidence(random_images(8), random_images(8))).details["remark"]
+    assert remark.startswith("8 samples in 8 dimensions leave the covariance singular")
+    assert "draw more than 8" in remark
+    assert "remark" not in measure(images_evidence(random_images(9), random_images(9))).details
+    assert few_samples(2049, dims=2048) is None
+
+
+def test_progress_of_the_error_bar_is_told():
+    told = []
+    images = random_images(20)
+    evidence = images_evidence(images, images)
+    measure(replace(evidence, progress=lambda *step: told.append(step)))
+    assert [step for _, step, _ in told] == list(range(30))
+    assert {total for _, _, total in told} == {30}
