@@ -204,11 +204,13 @@ def compare(
     ] = None,
     out: Out = Path("reports"),
 ) -> None:
-    """Say which of two models is better, on the same test examples.
+    """Say which of two models is better, in every metric and on the same real data.
 
-    From stored results alone: the mean difference in negative log-likelihood, example by
-    example, with a 95 % interval and a verdict. Where a value is a bound, the interval holds
-    how far below it the truth may lie.
+    From stored results alone: for each metric the mean difference with a 95 % interval, a
+    p-value corrected for the number of metrics, and a verdict: one of the two, or undecided.
+    Likelihoods are compared on the same test examples, sample metrics on the same random halves
+    of the real data. Where a value is a bound, the interval holds how far below it the truth
+    may lie.
 
     Example: `python -m benchmark compare pixelcnn_pp gmm`
     """
@@ -266,6 +268,12 @@ def score(
     data: Annotated[
         str, typer.Option(metavar="NAME", help="The data set that the samples imitate.")
     ],
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="OTHER", help="Other samples, to be compared with these metric by metric."
+        ),
+    ] = None,
     data_root: DataRoot = None,
     inception_weights: InceptionWeights = None,
 ) -> None:
@@ -273,30 +281,83 @@ def score(
 
     An .npz file holds `images` (integers, NHWC or NCHW) or, for 2-D toys, `points`. PNG files
     hold grey levels as they are: 0 to 16 for digits.
+
+    Example: `python -m benchmark score mine.npz --data digits --against theirs.npz`
     """
     from benchmark.scoring import score_samples
 
-    score_samples(samples, data, data_root, inception_weights, Console(highlight=False))
+    console = Console(highlight=False)
+    score_samples(samples, data, data_root, inception_weights, console, against)
 
 
 @app.command()
 def speed(
-    what: Annotated[Literal["ais"], typer.Argument(help="ais: annealed importance sampling.")],
+    what: Annotated[
+        Literal["ais", "metrics"],
+        typer.Argument(help="ais: annealed importance sampling; metrics: of samples."),
+    ],
+    only: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES", help="Of metrics, only these, as in `frechet,kid`; leaves no file."
+        ),
+    ] = None,
     device: Annotated[
-        str, typer.Option(metavar="NAME", help="auto, cpu or cuda; auto takes a GPU.")
+        str,
+        typer.Option(
+            metavar="NAME", help="Of ais: auto, cpu or cuda; metrics are timed on the processor."
+        ),
     ] = "auto",
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="The table goes there, as JSON and Markdown.")
+    ] = Path("reports/speed"),
 ) -> None:
-    """Measure what a computation costs here, as a ratio to its plain form.
+    """Measure what a computation costs here, as a ratio to another way of doing it.
 
-    Both run in turn in one process, and medians are compared. `ais` takes about ten minutes on
-    two cores, nearly all of them the plain form's. The last line is JSON.
+    Both run in turn in one process, and medians are compared. `ais` against its plain form takes
+    about ten minutes on two cores, nearly all of them the plain form's; `metrics` against
+    torch-fidelity, prdc and POT about as long, and 4 GB. The last line is JSON.
     """
+    console = Console(highlight=False)
+    if what == "metrics":
+        from benchmark.speed.metrics import speed_metrics
+
+        speed_metrics(console, out, _names(only))
+        return
     import torch
 
     from benchmark.planning import resolve_device
     from benchmark.speed.ais import speed_ais
 
-    speed_ais(Console(highlight=False), torch.device(resolve_device(device)))
+    speed_ais(console, torch.device(resolve_device(device)), out)
+
+
+@app.command()
+def calibrate(
+    only: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES", help="Only these studies, as in `fid,nn_p`; leaves no tables."
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Processes; else one a core.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Tables, figure and repeats go there.")
+    ] = Path("reports/calibration"),
+) -> None:
+    """Find out by simulation whether error bars, p-values and verdicts keep their promises.
+
+    P-values between equal populations are compared with the uniform distribution, 95 % intervals
+    are counted that hold a known value, and verdicts that `compare` gives between a model and
+    itself. About twelve minutes on two cores. Stop at any moment: the same command goes on from
+    there. Exit status 1 if a promise is broken.
+    """
+    from benchmark.calibration.calibrate import calibrate as run_studies
+
+    if not run_studies(Console(highlight=False), out, _names(only), workers).hold:
+        raise typer.Exit(1)
 
 
 # Typer's own word for a wrong option, whichever click it was built with.

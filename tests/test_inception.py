@@ -67,11 +67,22 @@ def test_features_are_those_of_torch_fidelity(random_weights, capsys):
         "oracle", ["2048", "logits_unbiased"], feature_extractor_weights_path=random_weights
     )
     features, logits = oracle(images)
-    torch.testing.assert_close(result.features, features)
-    torch.testing.assert_close(result.logits, logits)
+    torch.testing.assert_close(result.features, features, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(result.logits, logits, rtol=1e-5, atol=1e-5)
     assert (result.features.shape, result.logits.shape) == ((3, 2048), (3, 1008))
     assert result.features.std(dim=0).median() > 1e-3
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 299), (32, 450)])
+def test_images_are_enlarged_as_by_torch_fidelity(size):
+    from torch_fidelity.interpolate_compat_tensorflow import (
+        interpolate_bilinear_2d_like_tensorflow1x as oracle,
+    )
+
+    images = torch.randint(0, 256, (2, 3, *size)).float()
+    expected = oracle(images, size=(299, 299), align_corners=False)
+    torch.testing.assert_close(inception._enlarged(images), expected, rtol=1e-6, atol=1e-4)
 
 
 def test_images_that_inception_does_not_take_are_refused(random_weights):

@@ -11,9 +11,11 @@ import warnings
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from benchmark.errors import UserError
 from benchmark.features.inference import features_in_batches
@@ -26,7 +28,8 @@ PUBLISHED_URL = (
     f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{PUBLISHED_FILE}"
 )
 PUBLISHED_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
-BATCH_SIZE = 50
+BATCH_SIZES = {"cpu": 8, "cuda": 50}  # a processor's caches hold the first layers of eight images
+SIDE = 299  # pixels that the network looks at
 SECONDS_WITHOUT_ANSWER = 10.0
 
 
@@ -121,7 +124,7 @@ class InceptionNetwork:
     def __init__(self, file: WeightsFile, device: torch.device | str = "cpu") -> None:
         self.name = file.network_name
         self.device = torch.device(device)
-        self.extractor = _load_extractor(file).to(self.device)
+        self.network = _Folded(_load_extractor(file)).to(self.device)
 
     def __call__(self, images: Tensor, levels: int) -> Features:
         """Features [n, 2048] and logits [n, 1008] of RGB images [n, 3, H, W] with 256 levels."""
@@ -130,9 +133,51 @@ class InceptionNetwork:
                 f"{self.name} takes images [n, 3, H, W] with 256 levels, "
                 f"got {list(images.shape)} with {levels}"
             )
-        return features_in_batches(
-            self.extractor, images, device=self.device, batch_size=BATCH_SIZE
-        )
+        batch_size = BATCH_SIZES.get(self.device.type, 50)
+        return features_in_batches(self.network, images, device=self.device, batch_size=batch_size)
+
+
+class _Folded(nn.Module):
+    """torch-fidelity's network, computed in fewer steps; changes the extractor it is given.
+
+    Each batch normalisation becomes part of its convolution, images are stored with their channels
+    side by side, and the enlargement is two matrix products. Features stay the same but for
+    rounding, below 1e-6 of the largest.
+    """
+
+    def __init__(self, extractor: nn.Module) -> None:
+        super().__init__()
+        blocks: list[Any] = [block for block in extractor.modules() if hasattr(block, "bn")]
+        for block in blocks:
+            block.conv = fuse_conv_bn_eval(block.conv.double(), block.bn.double()).float()
+            block.bn = nn.Identity()
+        *layers, last = extractor.children()
+        self.layers = nn.Sequential(*layers, nn.Flatten()).to(memory_format=torch.channels_last)
+        self.last = last
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Features [n, 2048] and logits [n, 1008], without the bias, of images [n, 3, H, W]."""
+        features = self.layers(_enlarged((images.float() - 128) / 128))
+        return features, features @ self.last.weight.T
+
+
+def _enlarged(images: Tensor) -> Tensor:
+    """[n, 3, 299, 299] images interpolated as the network was trained, channels side by side."""
+    rows, columns = (_interpolation(size).to(images.device) for size in images.shape[2:])
+    return (rows @ (images @ columns.T)).contiguous(memory_format=torch.channels_last)
+
+
+@functools.cache
+def _interpolation(size: int) -> Tensor:
+    """[299, size] weights of the pixels of a row: bilinear with its corners as in TensorFlow 1."""
+    where = torch.arange(SIDE) * torch.tensor(size / SIDE)
+    left = where.long()
+    share = where - left
+    lines = torch.arange(SIDE)
+    weights = torch.zeros(SIDE, size)
+    weights[lines, left] = 1 - share
+    weights[lines, (left + 1).clamp(max=size - 1)] += share
+    return weights
 
 
 def _load_extractor(file: WeightsFile) -> nn.Module:

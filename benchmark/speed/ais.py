@@ -1,14 +1,13 @@
 """How much faster annealing is than its plain form: at equal length, and at equal bounds."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 import torch
 from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
+from rich.progress import Progress, TaskID
 from torch import Tensor
 
 from benchmark.estimators.ais import Chains, anneal, anneal_backwards, log_mean_exp
@@ -17,7 +16,8 @@ from benchmark.estimators.pilot import Tuning
 from benchmark.estimators.plain import plain_forward, plain_reverse
 from benchmark.estimators.schedule import schedule
 from benchmark.randomness import derive_seed, fork_rng
-from benchmark.speed.decoder import LATENTS, BernoulliVAE, trained_decoder
+from benchmark.speed.decoder import LATENTS, SIDE, WIDTH, BernoulliVAE, trained_decoder
+from benchmark.speed.record import SpeedRecord, machine, publish
 from benchmark.speed.timing import has_bfloat16_units, in_turn, seconds
 
 EXAMPLES, CHAINS = 100, 16
@@ -49,21 +49,28 @@ class Problem:
     x: Tensor
 
 
-def speed_ais(console: Console, device: torch.device) -> None:
-    """Measures, prints a table, and as the last line JSON with the three ratios."""
+def speed_ais(console: Console, device: torch.device, folder: Path | None = None) -> None:
+    """Measures, prints and leaves a table; the last line is JSON with the ratios."""
     with Progress(console=console, transient=True) as bars:
         task = bars.add_task("training the decoder", total=None)
         problem = _problem(device)
-        equal = _equal_temperatures(problem, device, _ticker(bars, task, "equal temperatures"))
+        equal = _equal_temperatures(problem, device, bars, task)
         bars.reset(task, description=f"plain, {PLAIN_TEMPERATURES:,} temperatures", total=None)
         plain = _plain_bounds(problem, device)
         bars.reset(task, description="equal bounds", total=None)
         found = {"float32": _as_tight(problem, plain, device, None)}
         if has_bfloat16_units(device):
             found["bfloat16"] = _as_tight(problem, plain, device, torch.bfloat16)
-    console.print(_table(equal, plain, found))
-    console.print(_explanation(device), highlight=False)
-    print(json.dumps(_ratios(equal, plain, found)))
+    record = SpeedRecord(
+        name="ais",
+        title="Annealed importance sampling against its plain form",
+        columns=("", "temperatures", "seconds", "lower", "upper", "gap", "ratio"),
+        rows=[*_rows_of_equal_length(equal), *_rows_of_equal_bounds(plain, found)],
+        notes=_notes(device),
+        ratios=_ratios(equal, plain, found),
+        machine=machine(device),
+    )
+    publish(record, console, folder)
 
 
 def _problem(device: torch.device) -> Problem:
@@ -73,13 +80,8 @@ def _problem(device: torch.device) -> Problem:
         return Problem(model, z, model.decode(z).sample())
 
 
-def _ticker(bars: Progress, task: object, name: str) -> Callable[[], None]:
-    bars.reset(task, description=name, total=ROUNDS * 3)  # type: ignore[arg-type]
-    return lambda: bars.advance(task)  # type: ignore[arg-type]
-
-
 def _equal_temperatures(
-    problem: Problem, device: torch.device, tick: Callable[[], None]
+    problem: Problem, device: torch.device, bars: Progress, task: TaskID
 ) -> dict[str, float]:
     """Seconds of EQUAL_TEMPERATURES, from medians of a tenth of them taken in turn."""
     part = EQUAL_TEMPERATURES // STRETCHES
@@ -94,7 +96,8 @@ def _equal_temperatures(
         for name, dtype in dtypes.items():
             settings = Settings(CHAINS, part, PLAIN_LEAPFROG, "prior", "linear", dtype)
             commands[name] = _forward(tuned(problem.model, problem.x, settings), settings)
-        times = in_turn(commands, ROUNDS, device, tick)
+        bars.reset(task, description="equal temperatures", total=ROUNDS * len(commands))
+        times = in_turn(commands, ROUNDS, device, lambda: bars.advance(task))
     return {name: STRETCHES * time for name, time in times.items()}
 
 
@@ -171,44 +174,39 @@ def _ratios(
     }
 
 
-def _table(
-    equal: dict[str, float], plain: Bounds, found: dict[str, tuple[int, Bounds] | None]
-) -> Table:
-    table = Table("", "temperatures", "seconds", "lower", "upper", "gap", "ratio", box=None)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for name, time in equal.items():
+def _rows_of_equal_length(equal: dict[str, float]) -> list[tuple[str, ...]]:
+    def row(name: str, taken: float) -> tuple[str, ...]:
         label = "plain" if name == "plain" else f"ours, {name}"
-        table.add_row(
-            label,
-            str(EQUAL_TEMPERATURES),
-            f"{time:.1f}",
-            "",
-            "",
-            "",
-            f"{equal['plain'] / time:.2f}",
-        )
-    table.add_section()
-    rows = {"plain": (PLAIN_TEMPERATURES, plain)}
-    rows |= {f"ours, {name}": run for name, run in found.items() if run is not None}
-    for label, (temperatures, bounds) in rows.items():
+        cells = (label, str(EQUAL_TEMPERATURES), f"{taken:.1f}")
+        return (*cells, "", "", "", f"{equal['plain'] / taken:.2f}")
+
+    return [row(name, taken) for name, taken in equal.items()]
+
+
+def _rows_of_equal_bounds(
+    plain: Bounds, found: dict[str, tuple[int, Bounds] | None]
+) -> list[tuple[str, ...]]:
+    def row(label: str, temperatures: int, bounds: Bounds) -> tuple[str, ...]:
         numbers = (bounds.lower, bounds.upper, bounds.upper - bounds.lower)
-        table.add_row(
-            label,
-            str(temperatures),
-            f"{bounds.seconds:.1f}",
-            *(f"{number:.2f}" for number in numbers),
-            f"{plain.seconds / bounds.seconds:.1f}",
-        )
-    return table
+        shown = (f"{number:.2f}" for number in numbers)
+        ratio = plain.seconds / bounds.seconds
+        return (label, str(temperatures), f"{bounds.seconds:.1f}", *shown, f"{ratio:.1f}")
+
+    runs = {f"ours, {name}": run for name, run in found.items() if run is not None}
+    return [
+        row("plain", PLAIN_TEMPERATURES, plain),
+        *(row(label, *run) for label, run in runs.items()),
+    ]
 
 
-def _explanation(device: torch.device) -> str:
+def _notes(device: torch.device) -> list[str]:
     where = f"{torch.get_num_threads()} threads" if device.type == "cpu" else "GPU"
-    return (
-        f"\nA 50-200-200-784 Bernoulli decoder, {EXAMPLES} simulated examples x {CHAINS} chains, "
-        f"{where}.\nAbove: forward chains of {EQUAL_TEMPERATURES} temperatures and "
-        f"{PLAIN_LEAPFROG} leapfrog steps, {STRETCHES} times the\n"
-        f"median of {ROUNDS} stretches taken in turn. Below: both bounds, our pilot run\n"
-        "included, at the first length at which neither is looser than the plain one's."
-    )
+    return [
+        f"A {LATENTS}-{WIDTH}-{WIDTH}-{SIDE * SIDE} Bernoulli decoder, {EXAMPLES} simulated "
+        f"examples x {CHAINS} chains, {where}.",
+        f"Rows without bounds: forward chains of {EQUAL_TEMPERATURES} temperatures and "
+        f"{PLAIN_LEAPFROG} leapfrog steps, {STRETCHES} times the median of {ROUNDS} stretches "
+        "taken in turn.",
+        "Rows with bounds: both bounds, our pilot run included, at the first length at which "
+        "neither is looser than the plain one's.",
+    ]
