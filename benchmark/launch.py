@@ -14,7 +14,14 @@ from typing import Any
 from benchmark.errors import UserError
 from benchmark.run import Plan
 
-PRELOADED = ("torch", "scipy.optimize", "torch_fidelity", "benchmark.run")
+PRELOADED = (
+    "torch",
+    "scipy.optimize",
+    "sklearn.cluster",
+    "sklearn.neighbors",
+    "torch_fidelity",
+    "benchmark.run",
+)
 PROGRESS_SECONDS = 0.25
 
 

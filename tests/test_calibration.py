@@ -6,9 +6,9 @@ import pytest
 import torch
 from rich.console import Console
 
-from benchmark.calibration import findings, truth
+from benchmark.calibration import findings, studies, truth
 from benchmark.calibration.calibrate import calibrate
-from benchmark.calibration.populations import GENERATED, REAL, evidence
+from benchmark.calibration.populations import GENERATED, REAL, Gaussian, evidence
 from benchmark.calibration.simulate import load_repeats, simulate
 from benchmark.calibration.studies import BY_NAME, NOT_SIMULATED, STUDIES, Study, Verdicts
 from benchmark.errors import UserError
@@ -118,6 +118,13 @@ def test_what_is_kept_is_not_computed_again(tmp_path):
 def test_repeats_of_another_question_are_computed_again(tmp_path):
     simulate([SMALL], tmp_path, 1, ignore)
     assert load_repeats(Study("small", "intervals", ("fid", "mmd"), 31, 6), tmp_path) == {}
+
+
+def test_repeats_of_other_populations_are_computed_again(tmp_path, monkeypatch):
+    simulate([SMALL], tmp_path, 1, ignore)
+    moved = Gaussian(GENERATED.mean + 1, GENERATED.root)
+    monkeypatch.setattr(studies, "GENERATED", moved)
+    assert load_repeats(SMALL, tmp_path) == {}
 
 
 def test_repeats_differ():

@@ -11,6 +11,9 @@ from torch import nn
 from benchmark.errors import UserError
 from benchmark.features import inception, network_for, network_name_for
 from benchmark.features.inception import InceptionNetwork, WeightsFile, find_weights
+from benchmark.metrics.frechet import frechet_distance
+from benchmark.metrics.inception_score import inception_score
+from benchmark.metrics.kid import kernel_distance
 from benchmark.spec import DataSpec
 
 PHOTOGRAPHS = DataSpec((3, 32, 32), levels=256)
@@ -72,6 +75,51 @@ def test_features_are_those_of_torch_fidelity(random_weights, capsys):
     assert (result.features.shape, result.logits.shape) == ((3, 2048), (3, 1008))
     assert result.features.std(dim=0).median() > 1e-3
     assert capsys.readouterr().out == ""
+
+
+def test_values_are_those_of_torch_fidelity_s_own_command(random_weights):
+    # At 2,048 dimensions its FID needs thousands of images to be exact (test_frechet compares it
+    # there), so here the distance is compared where both are: in the largest eigenvalues' digits.
+    from torch_fidelity import calculate_metrics
+
+    real = torch.randint(0, 256, (24, 3, 16, 16), dtype=torch.uint8)
+    generated = (0.7 * torch.randint(0, 256, (24, 3, 16, 16))).to(torch.uint8)
+    network = network_for(None, PHOTOGRAPHS, random_weights)
+    seen = [network(images, 256) for images in (real, generated)]
+    features = {"real": seen[0].features, "generated": seen[1].features}
+    theirs = calculate_metrics(
+        input1=_Images(generated),
+        input2=_Images(real),
+        feature_extractor_weights_path=str(random_weights),
+        cuda=False,
+        isc=True,
+        isc_splits=1,
+        fid=True,
+        kid=True,
+        kid_subset_size=12,
+        rng_seed=5,
+        cache=False,
+        verbose=False,
+    )
+    score = inception_score(logits=seen[1].logits, splits=1)
+    assert score == pytest.approx(theirs["inception_score_mean"], rel=1e-6)
+    kid = kernel_distance(**features, seed=5)
+    assert kid.value == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-6)
+    fid = frechet_distance(**features)
+    assert fid == pytest.approx(theirs["frechet_inception_distance"], rel=1e-3)
+
+
+class _Images(torch.utils.data.Dataset):
+    """Images as torch-fidelity's command takes them."""
+
+    def __init__(self, images):
+        self.images = images
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, number):
+        return self.images[number]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 299), (32, 450)])

@@ -437,3 +437,31 @@ def test_wide_terminal_tables_continue_below_and_lose_nothing():
     for metric in (metric for metric in METRICS if metric.table == "samples"):
         assert metric.label in text
     assert "loss 'generator' became nan" in " ".join(text.split())
+
+
+def copies(model, seed, flagged):
+    found = result("copies", 0.5 if flagged else 0.0, settings={"samples": 400})
+    verdict = {"flagged": flagged, "p_value": 1e-9 if flagged else 0.4, "level": 0.001}
+    return cell("digits", model, seed, [replace(found, details=verdict)])
+
+
+def test_models_that_copy_the_training_set_are_named_with_their_seeds():
+    cells = [copies("gan", 0, True), copies("gan", 1, False), copies("vae", 0, False)]
+    (said,) = [remark for remark in memorisation(cells).remarks if "copies" in remark]
+    assert said.endswith("(p < 0.001): gan (in 1 of 2 seeds).")
+    (said,) = [remark for remark in memorisation(cells[1:]).remarks if "copies" in remark]
+    assert said.endswith("none.")
+
+
+def memorisation(cells):
+    return build_table("memorisation", "digits", cells, MODELS)
+
+
+def test_what_a_measurement_says_of_itself_stands_below_the_table_once():
+    few = {"remark": "400 samples in 2048 dimensions are few"}
+    cells = [
+        replace(each, results=tuple(replace(found, details=few) for found in each.results))
+        for each in fids("gan", 1.0, 2.0)
+    ]
+    remarks = build_table("samples", "digits", cells, MODELS).remarks
+    assert remarks.count("FID: 400 samples in 2048 dimensions are few.") == 1

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchmark.calibration.comparisons import MEASURED, SETTINGS, compare_with_itself
-from benchmark.calibration.populations import GENERATED, REAL, evidence
+from benchmark.calibration.populations import GENERATED, REAL, TRAIN, evidence
 from benchmark.calibration.truth import true_frechet, true_kid, true_mmd
 from benchmark.metrics import METRICS
+from benchmark.randomness import derive_seed
 
 Kind = Literal["p-values", "intervals", "verdicts"]
 Value = tuple[float, float | None, float | None]
@@ -62,7 +63,14 @@ class Study:
     def question(self) -> Mapping[str, object]:
         """What the stored repeats answer: any change of it makes them void."""
         versions = {name: BY_NAME[name].version for name in self.metrics}
-        return {"kind": self.kind, "n": self.n, "versions": versions}
+        numbers = [each.tolist() for model in (REAL, GENERATED) for each in vars(model).values()]
+        populations = f"{derive_seed(numbers, TRAIN):x}"
+        return {
+            "kind": self.kind,
+            "n": self.n,
+            "versions": versions,
+            "populations": populations,
+        }
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,7 @@ class Verdicts:
 
 STUDIES: tuple[Study | Verdicts, ...] = (
     Study("mmd_p", "p-values", ("mmd_p",), n=100, repeats=500),
-    Study("c2st_p", "p-values", ("c2st_p",), n=400, repeats=500),
+    Study("c2st_p", "p-values", ("c2st_p",), n=1_000, repeats=1_500),
     Study("nn_p", "p-values", ("nn_p",), n=200, repeats=500),
     Study("fid", "intervals", ("fid",), n=2_000, repeats=1_000),
     Study("fid_infinity", "intervals", ("fid_infinity",), n=1_000, repeats=500),

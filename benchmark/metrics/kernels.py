@@ -77,7 +77,7 @@ class RationalQuadratic:
         squares = _squared_distances(x, y).div_(2 * self.bandwidth**2)
         total = torch.zeros_like(squares)
         for alpha in ALPHAS:
-            total += squares.div(alpha).log1p_().mul_(-alpha).exp_()
+            total += squares.div(alpha).add_(1).pow_(-alpha)  # torch is quick at -1/2, -1 and -2
         return total.div_(len(ALPHAS))
 
 

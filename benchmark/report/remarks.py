@@ -46,6 +46,40 @@ def p_values(columns: Sequence[Column], seeds: Sequence[int]) -> list[str]:
     ]
 
 
+def warnings(metrics: Sequence[Metric], cells: Sequence[Cell]) -> list[str]:
+    """What measurements say of themselves, such as that the samples were few; each once."""
+    said = (
+        f"{metric.label}: {remark}."
+        for metric in metrics
+        for cell in cells
+        for result in current(cell, metric)
+        if (remark := result.details.get("remark"))
+    )
+    return list(dict.fromkeys(said))
+
+
+def copying(metrics: Sequence[Metric], cells: Sequence[Cell]) -> list[str]:
+    """Which models repeat training examples more often than held-out data do."""
+    tested: dict[str, list[bool]] = {}
+    levels = set()
+    for metric in metrics:
+        for cell in cells:
+            for result in current(cell, metric):
+                if "flagged" in result.details:
+                    levels.add(result.details["level"])
+                    tested.setdefault(cell.identity.model, []).append(result.details["flagged"])
+    if not tested:
+        return []
+    found = [
+        f"{model} (in {sum(flags)} of {len(flags)} seeds)"
+        for model, flags in tested.items()
+        if any(flags)
+    ]
+    level = ", ".join(f"{level:g}" for level in sorted(levels))
+    whom = listed(found) if found else "none"
+    return [f"More copies of training examples than held-out data have (p < {level}): {whom}."]
+
+
 def dropped_metrics(metrics: Sequence[Metric], cells: Sequence[Cell]) -> list[str]:
     """Why each metric without any value has no column, those with one reason together."""
     why: dict[str, list[str]] = {}

@@ -26,7 +26,15 @@ from benchmark.report.numbers import count
 from benchmark.report.p_values import in_words
 from benchmark.report.parts import Entries, Parts
 from benchmark.report.published import PublishedValue, beside_published
-from benchmark.report.remarks import absent_models, caption, dropped_metrics, p_values, units
+from benchmark.report.remarks import (
+    absent_models,
+    caption,
+    copying,
+    dropped_metrics,
+    p_values,
+    units,
+    warnings,
+)
 from benchmark.report.summary import mark_best, summarise
 from benchmark.store import Cell
 
@@ -68,6 +76,8 @@ def build_table(kind: Kind, dataset: str, cells: Sequence[Cell], models: Sequenc
     remarks = (
         *units(columns),
         *p_values(columns, seeds_of(cells)),
+        *copying(metrics, cells),
+        *warnings(metrics, cells),
         *dropped_metrics(dropped, cells),
         *absent_models(models, models_of(cells, models)),
     )
