@@ -80,7 +80,7 @@ def test_every_metric_with_a_direction_is_compared_or_says_why():
 def test_only_tables_of_quality_are_compared():
     assert {metric.table for metric in COMPARED}.isdisjoint({"cost", "bounds"})
     assert all(metric.better for metric in COMPARED)
-    assert {"nll", "fid", "mmd", "modes", "copies"} <= {metric.name for metric in COMPARED}
+    assert {"nll", "fid", "mmd", "modes", "c2st"} <= {metric.name for metric in COMPARED}
 
 
 def test_seeds_that_were_not_measured_are_left_out():

@@ -117,7 +117,7 @@ METRICS = (
     Metric("pixel_distance_ratio", "Pixel ratio", "memorisation", "ratio", None, memorisation.pixel_distance_ratio, settings=_held_out, decimals=3),
     Metric("authenticity", "Authentic", "memorisation", "share", None, memorisation.authenticity, settings=_held_out_features, decimals=3),
     Metric("c_t", "C_T", "memorisation", "z-score", None, data_copying.measure, settings=_held_out_features),
-    Metric("copies", "Copies", "memorisation", "share", "lower", memorisation.copies, settings=_held_out, decimals=3),
+    Metric("copies", "Copies", "memorisation", "share", None, memorisation.copies, settings=_held_out, decimals=3),
     Metric("copies_p", "Copies p-value", "memorisation", "probability", None, memorisation.copies_p, settings=_held_out, decimals=4),
     Metric("modes", "Modes", "modes", "modes", "higher", mode_coverage.modes, settings=_samples, decimals=1),
     Metric("high_quality", "High quality", "modes", "share", "higher", mode_coverage.high_quality, settings=_samples, decimals=3),

@@ -12,8 +12,14 @@ def in_words(entry: Entry, decimals: int) -> Entry:
     if not entry.values:
         return entry
     middle = median(entry.values)
-    words = written(middle, decimals)
+    words = _written(middle, decimals)
     if len(entry.values) > 1:
-        ends = (written(end(entry.values), decimals) for end in (min, max))
+        ends = (_written(end(entry.values), decimals) for end in (min, max))
         words = f"{words} ({'–'.join(ends)})"
     return replace(entry, mean=middle, spread=None, words=words)
+
+
+def _written(value: float, decimals: int) -> str:
+    """As other values are; below the last decimal as `<0.001`, for no p-value is 0."""
+    smallest = 10**-decimals
+    return f"<{smallest:.{decimals}f}" if value < smallest / 2 else written(value, decimals)
