@@ -77,13 +77,14 @@ def test_features_are_those_of_torch_fidelity(random_weights, capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
 def test_values_are_those_of_torch_fidelity_s_own_command(random_weights):
-    # At 2,048 dimensions its FID needs thousands of images to be exact (test_frechet compares it
-    # there), so here the distance is compared where both are: in the largest eigenvalues' digits.
+    # With fewer images than dimensions its FID is exact to a few digits only: test_frechet
+    # compares the two where both are exact.
     from torch_fidelity import calculate_metrics
 
     real = torch.randint(0, 256, (24, 3, 16, 16), dtype=torch.uint8)
-    generated = (0.7 * torch.randint(0, 256, (24, 3, 16, 16))).to(torch.uint8)
+    generated = torch.randint(0, 40, (24, 3, 16, 16), dtype=torch.uint8)  # far from the real ones
     network = network_for(None, PHOTOGRAPHS, random_weights)
     seen = [network(images, 256) for images in (real, generated)]
     features = {"real": seen[0].features, "generated": seen[1].features}
@@ -104,7 +105,8 @@ def test_values_are_those_of_torch_fidelity_s_own_command(random_weights):
     score = inception_score(logits=seen[1].logits, splits=1)
     assert score == pytest.approx(theirs["inception_score_mean"], rel=1e-6)
     kid = kernel_distance(**features, seed=5)
-    assert kid.value == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-6)
+    # Theirs are float32 sums of kernel values here; test_kid compares at double precision.
+    assert kid.value == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-5)
     fid = frechet_distance(**features)
     assert fid == pytest.approx(theirs["frechet_inception_distance"], rel=1e-3)
 
