@@ -89,7 +89,7 @@ def test_two_sets_are_compared_at_the_smaller_count(program, digits):
         line.split()[0]: line.split()[-1] for line in comparison.splitlines() if "↓" in line
     }
     assert {verdicts[name] for name in ("FID", "Spectral", "MMD²")} == {"yours"}
-    assert verdicts["Copies"] == "undecided"
+    assert "Copies" not in verdicts  # without a better side
     assert "NLL, nats" not in comparison
     assert all(len(line) <= 80 for line in out.splitlines())
 
@@ -99,7 +99,7 @@ def test_a_set_against_itself_is_undecided(program, digits):
     _, out, _ = score(program, path, "--against", path)
     comparison = out[out.index("yours − other") :]
     rows = [line for line in comparison.splitlines() if line.endswith("undecided")]
-    assert len(rows) == 4
+    assert len(rows) == 3
     assert all("1.000" in row for row in rows)
 
 
