@@ -315,8 +315,8 @@ def speed(
     """Measure what a computation costs here, as a ratio to another way of doing it.
 
     Both run in turn in one process, and medians are compared. `ais` against its plain form takes
-    about ten minutes on two cores, nearly all of them the plain form's; `metrics` against
-    torch-fidelity, prdc and POT about as long, and 4 GB. The last line is JSON.
+    about twelve minutes on two cores, nearly all of them the plain form's; `metrics` against
+    torch-fidelity, prdc and POT about six. The last line is JSON.
     """
     console = Console(highlight=False)
     if what == "metrics":

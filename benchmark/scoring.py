@@ -65,7 +65,7 @@ def score_samples(
     for row, drawn in samples.items():
         for remark in (
             *_shortened_to(count, files[row], len(drawn), available),
-            *remarks_on(drawn[:count], data, network),
+            *remarks_on(drawn[:count], data),
         ):
             _say(console, f"{row}: {remark}")
     _say(console, *_remarks_on_data(data, count))
@@ -85,13 +85,12 @@ def score_samples(
         console.print(f"\n{verdicts_text({data.name: verdicts}, YOURS, OTHER)}", soft_wrap=True)
 
 
-def remarks_on(samples: Tensor, data: DataSet, network: FeatureNetwork | str) -> list[str]:
+def remarks_on(samples: Tensor, data: DataSet) -> list[str]:
     """What a reader of their values should know of samples that can be measured: a line each.
 
     Args:
         samples: [n, *shape] that fit the data set.
         data: what they imitate.
-        network: whose features the metrics take.
     """
     remarks = []
     n, distinct = len(samples), len(_distinct(samples))
@@ -101,13 +100,6 @@ def remarks_on(samples: Tensor, data: DataSet, network: FeatureNetwork | str) ->
         remarks.append(f"{n - distinct} of {n} samples repeat others: remove copies of files")
     if repeated := _found_in(samples, data.train):
         remarks.append(f"{repeated} of {n} samples are training examples, value for value")
-    if not isinstance(network, str) and data.spec.levels is not None:
-        width = network(data.test[:1], data.spec.levels).features.shape[1]
-        if n <= width:
-            remarks.append(
-                f"FID is of {n} samples in {width} dimensions: their covariance is singular and "
-                f"the value far too high; give more than {width}, or read KID, which is unbiased"
-            )
     return remarks
 
 

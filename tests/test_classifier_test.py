@@ -9,7 +9,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from benchmark.metrics.base import NotApplicable
 from benchmark.metrics.classifier_test import ClassifierTest, accuracy, classifier_test, p_value
-from benchmark.metrics.mode_coverage import wilson_interval
+from benchmark.metrics.shares import wilson_interval
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from sample_evidence import images_evidence, points_evidence, random_images
-from scipy.stats import binomtest, fisher_exact
+from scipy.stats import fisher_exact
 
 from benchmark.data import load_dataset
 from benchmark.features import load_network
@@ -19,7 +19,6 @@ from benchmark.metrics.memorisation import (
     is_copy,
     nn_distance_ratio,
     pixel_distance_ratio,
-    wilson_interval,
 )
 from benchmark.metrics.training_neighbours import nearest
 from benchmark.randomness import fork_rng
@@ -151,13 +150,6 @@ def test_true_draws_have_a_p_value_below_a_level_at_most_that_often():
     p = [copies_p(points(train, torch.rand(150, 2), torch.rand(120, 2))).value for _ in range(250)]
     for level in (0.05, 0.2):
         assert np.mean(np.array(p) < level) < level + 2 * math.sqrt(level * (1 - level) / 250)
-
-
-@pytest.mark.parametrize(("count", "n"), [(0, 40), (7, 50), (30, 30)])
-def test_interval_of_a_share_is_wilsons(count, n):
-    expected = binomtest(count, n).proportion_ci(method="wilson")
-    found = wilson_interval(count / n, n)
-    assert found == pytest.approx((expected.low, expected.high), rel=1e-3, abs=1e-9)
 
 
 def test_a_share_has_a_binomial_error_and_pairs_by_its_halves():

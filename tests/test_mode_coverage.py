@@ -12,7 +12,6 @@ from benchmark.metrics.mode_coverage import (
     mode_coverage,
     mode_kl,
     modes,
-    wilson_interval,
 )
 
 PERFECT = 1 - math.exp(-4.5)  # share of a planar Gaussian within three standard deviations
@@ -140,14 +139,6 @@ def test_a_mode_seen_once_is_an_uncertain_mode():
     # It is drawn again with probability 1 - 1/e, so the count varies by sqrt(0.63 · 0.37).
     assert found.standard_error == pytest.approx(0.48, abs=0.08)
     assert found.high == 8
-
-
-def test_wilson_interval_is_that_of_the_score_test():
-    low, high = wilson_interval(0.3, 50)
-    for end in (low, high):
-        assert abs(0.3 - end) / math.sqrt(end * (1 - end) / 50) == pytest.approx(1.96, rel=1e-9)
-    assert wilson_interval(0.0, 50)[0] == 0
-    assert wilson_interval(1.0, 50) == pytest.approx((1 - wilson_interval(0.0, 50)[1], 1.0))
 
 
 def test_rejects_wrong_dimensions_nan_and_weights():

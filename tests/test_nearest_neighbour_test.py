@@ -9,7 +9,6 @@ from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from benchmark.metrics.base import NotApplicable
-from benchmark.metrics.mode_coverage import wilson_interval
 from benchmark.metrics.nearest_neighbour_test import (
     NearestNeighbourTest,
     nearest_neighbour_test,
@@ -18,6 +17,7 @@ from benchmark.metrics.nearest_neighbour_test import (
     on_real,
     p_value,
 )
+from benchmark.metrics.shares import wilson_interval
 
 
 def drawn(seed=0):

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 from cli_tools import Program
-from sample_evidence import RandomNetwork
 
 from benchmark import scoring
 from benchmark.data import load_dataset
@@ -115,29 +114,19 @@ def test_more_samples_than_held_out_examples_are_cut_aloud(program, digits, monk
 
 
 def test_samples_with_nothing_odd_have_no_remark(digits):
-    assert remarks_on(digits.validation[:100], digits, "no network") == []
+    assert remarks_on(digits.validation[:100], digits) == []
 
 
 def test_constant_images_are_called_collapsed(digits):
-    (remark,) = remarks_on(digits.validation[:1].expand(70, -1, -1, -1), digits, "no network")
+    (remark,) = remarks_on(digits.validation[:1].expand(70, -1, -1, -1), digits)
     assert remark == "all 70 samples are one and the same: this is a collapsed model"
 
 
 def test_repeated_and_memorised_samples_are_counted(digits):
     samples = torch.cat([digits.validation[:50], digits.validation[:3], digits.train[:7]])
-    repeats, memorised = remarks_on(samples, digits, "no network")
+    repeats, memorised = remarks_on(samples, digits)
     assert "3 of 60 samples repeat others" in repeats
     assert "7 of 60 samples are training examples" in memorised
-
-
-@pytest.mark.parametrize(("count", "warned"), [(8, True), (9, False)])
-def test_fid_of_no_more_samples_than_dimensions_says_what_to_do(digits, count, warned):
-    network = RandomNetwork(dims=64)
-    remarks = remarks_on(digits.validation[:count], digits, network)
-    assert bool(remarks) == warned
-    if warned:
-        assert "FID is of 8 samples in 8 dimensions" in remarks[0]
-        assert "give more than 8" in remarks[0]
 
 
 def test_test_examples_that_were_trained_on_are_counted(program, digits, monkeypatch):

@@ -9,7 +9,7 @@ from scipy.stats import kstest
 from benchmark.calibration.populations import GENERATED, REAL
 from benchmark.calibration.simulate import Repeats
 from benchmark.calibration.studies import CLOSED_FORMS
-from benchmark.metrics.mode_coverage import wilson_interval
+from benchmark.metrics.shares import wilson_interval
 
 LEVEL = 0.01  # below it, p-values are said not to be uniform
 COVERAGE = (0.92, 0.97)

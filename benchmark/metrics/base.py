@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.metrics.resampling import HalfSamples
+from benchmark.metrics.resampling import REPEATS, HalfSamples, half_samples
 from benchmark.spec import DataSpec
 from benchmark.store import Meaning
 
@@ -72,6 +72,35 @@ class Measurement:
         kept = {"values": list(halves.values), "share": halves.share}
         measured = cls.with_error(value, error, n, lowest=lowest, highest=highest)
         return replace(measured, details={**(details or {}), "half_samples": kept})
+
+    @classmethod
+    def of_statistic(
+        cls,
+        statistic: Callable[..., float],
+        *,
+        drawn: torch.Generator,
+        n: int,
+        most: int | None = None,
+        lowest: float = -math.inf,
+        highest: float = math.inf,
+        details: Mapping[str, Any] | None = None,
+        **sets: Tensor,
+    ) -> "Measurement":
+        """A statistic of whole sets, with the error that it shows on halves of them.
+
+        Args:
+            statistic: takes the sets by their names, as `statistic(real=..., generated=...)`.
+            drawn: draws the halves; equal seeds and sizes give equal halves.
+            n: examples that the value rests on.
+            most: examples of a half at most.
+            lowest: the least that the metric can be, and
+            highest: the most.
+            details: kept with the value.
+            sets: [m, ...] examples by name, m >= 4.
+        """
+        value = statistic(**sets)
+        halves = half_samples(statistic, generator=drawn, repeats=REPEATS, most=most, **sets)
+        return cls.with_halves(value, halves, n, lowest, highest, details)
 
     @classmethod
     def mean_of(

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from benchmark.metrics.base import Evidence, Measurement, NotApplicable
 from benchmark.metrics.inputs import check_vectors, compared_vectors
-from benchmark.metrics.resampling import half_samples
 from benchmark.metrics.training_neighbours import in_features
 from benchmark.randomness import derive_seed, generator
 
@@ -108,16 +107,16 @@ def ndb(evidence: Evidence) -> Measurement:
 def divergence(evidence: Evidence) -> Measurement:
     """Jensen-Shannon divergence between the shares of real and of generated examples."""
     located = _shared_bins(evidence)
-    value = located.counts().divergence
-    halves = half_samples(
+    return Measurement.of_statistic(
         lambda **half: replace(located, **half).counts().divergence,
+        drawn=generator("bins_js", evidence.seed),
+        n=len(located.generated),
+        lowest=0.0,
+        highest=math.log(2),
+        details={"bins": located.number},
         real=located.real,
         generated=located.generated,
-        generator=generator("bins_js", evidence.seed),
     )
-    details = {"bins": located.number}
-    n, highest = len(located.generated), math.log(2)
-    return Measurement.with_halves(value, halves, n, lowest=0.0, highest=highest, details=details)
 
 
 def locate(*, train: Tensor, real: Tensor, generated: Tensor, number: int, seed: int) -> Located:

@@ -8,8 +8,7 @@ Source: Lopez-Paz and Oquab 2017, "Revisiting classifier two-sample tests", arXi
 section 3.
 """
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +16,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from benchmark.metrics.base import Evidence, Measurement
 from benchmark.metrics.inputs import check_vectors, compared_vectors
-from benchmark.metrics.mode_coverage import wilson_interval
-from benchmark.metrics.resampling import half_samples
+from benchmark.metrics.shares import as_share
 from benchmark.randomness import derive_seed, fork_rng, generator
 
 FEWEST = 8  # of each set: four to learn from, four to be asked about
@@ -82,17 +80,16 @@ def accuracy(evidence: Evidence) -> Measurement:
     of these pair.
     """
     found = _shared_test(evidence)
-    halves = half_samples(
-        lambda *, real, generated: torch.cat([real, generated]).double().mean().item(),
-        real=found.real,
-        generated=found.generated,
-        generator=generator("c2st", evidence.seed),
+    return as_share(
+        Measurement.of_statistic(
+            lambda *, real, generated: torch.cat([real, generated]).double().mean().item(),
+            drawn=generator("c2st", evidence.seed),
+            n=found.trials,
+            details=_shares(found),
+            real=found.real,
+            generated=found.generated,
+        )
     )
-    value = found.accuracy
-    measured = Measurement.with_halves(value, halves, found.trials, details=_shares(found))
-    low, high = wilson_interval(value, found.trials)
-    error = math.sqrt(value * (1 - value) / found.trials)
-    return replace(measured, standard_error=error, low=low, high=high)
 
 
 def p_value(evidence: Evidence) -> Measurement:

@@ -6,7 +6,6 @@ from torch import Tensor
 
 from benchmark.metrics.base import Evidence, Measurement
 from benchmark.metrics.inputs import check_vectors
-from benchmark.metrics.resampling import half_samples
 from benchmark.randomness import generator
 
 SPLITS = 10
@@ -18,15 +17,15 @@ def measure(evidence: Evidence) -> Measurement:
     """The score of the generated images under the feature network's own classes."""
     logits = evidence.generated_features.logits
     score = partial(inception_score, splits=splits_for(len(logits)))
-    halves = half_samples(
+    return Measurement.of_statistic(
         score,
-        logits=logits,
-        generator=generator("inception_score", evidence.seed),
+        drawn=generator("inception_score", evidence.seed),
+        n=len(logits),
         most=LARGEST_HALF,
+        lowest=1.0,
+        highest=float(logits.shape[1]),
+        logits=logits,
     )
-    value = score(logits=logits)
-    highest = float(logits.shape[1])
-    return Measurement.with_halves(value, halves, n=len(logits), lowest=1.0, highest=highest)
 
 
 def splits_for(n: int) -> int:

@@ -14,7 +14,8 @@ def check_vectors(at_least: int = 2, **sets: Tensor) -> None:
                 f"{name} must be [n >= {at_least}, d], got {list(vectors.shape)}: "
                 "give enough examples, each flattened to one row"
             )
-        if not vectors.isfinite().all():
+        # A finite sum tells in one cheap pass; it may also overflow, or be one of integers.
+        if not vectors.sum().isfinite() and not vectors.isfinite().all():
             rows = int((~vectors.isfinite()).any(dim=1).sum())
             raise ValueError(f"{name} is not finite in {rows} of {len(vectors)} rows")
     widths = {name: vectors.shape[1] for name, vectors in sets.items()}

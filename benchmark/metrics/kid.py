@@ -14,6 +14,7 @@ from benchmark.metrics.kernels import Polynomial
 from benchmark.metrics.mmd import squared_mmds
 from benchmark.metrics.resampling import HalfSamples
 from benchmark.randomness import generator
+from benchmark.threads import torch_on_one_thread
 
 SUBSETS = 100
 LARGEST_SUBSET = 1_000
@@ -76,16 +77,17 @@ def kernel_distance(
     n = min(len(real), len(generated))
     size = min(n // 2, LARGEST_SUBSET)
     whole = torch.ones(size, 1, dtype=torch.bool)
-    values = tuple(
-        squared_mmds(
-            real=real[rows_r].double(),
-            generated=generated[rows_g].double(),
-            members_real=whole,
-            members_generated=whole,
-            kernel=Polynomial(),
-        ).item()
-        for rows_r, rows_g in _draws(len(real), len(generated), size, seed, subsets)
-    )
+    with torch_on_one_thread():
+        values = tuple(
+            squared_mmds(
+                real=real[rows_r].double(),
+                generated=generated[rows_g].double(),
+                members_real=whole,
+                members_generated=whole,
+                kernel=Polynomial(),
+            ).item()
+            for rows_r, rows_g in _draws(len(real), len(generated), size, seed, subsets)
+        )
     return KernelDistance(float(np.mean(values)), HalfSamples(values, share=size / n))
 
 

@@ -1,14 +1,12 @@
 """Memorisation: how near samples lie to the training examples, beside held-out real examples."""
 
-import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
 from benchmark.metrics.base import Evidence, Measurement, NotApplicable
-from benchmark.metrics.resampling import half_samples
+from benchmark.metrics.shares import as_share
 from benchmark.metrics.training_neighbours import (
     Nearest,
     TrainingNeighbours,
@@ -138,41 +136,30 @@ def _ratio(
     evidence: Evidence, name: str, found: TrainingNeighbours, details: Mapping[str, Any]
 ) -> Measurement:
     real, generated = (near.distances[:, 0] for near in (found.held_out, found.generated))
-    halves = half_samples(
+    return Measurement.of_statistic(
         lambda *, real, generated: distance_ratio(held_out=real, generated=generated),
+        drawn=generator(name, evidence.seed),
+        n=len(generated),
+        lowest=0.0,
+        details=details,
         real=real,
         generated=generated,
-        generator=generator(name, evidence.seed),
     )
-    value = distance_ratio(held_out=real, generated=generated)
-    return Measurement.with_halves(value, halves, len(generated), lowest=0.0, details=details)
 
 
 def _share(
     evidence: Evidence, name: str, holds: Tensor, details: Mapping[str, Any]
 ) -> Measurement:
     """A share of the samples with Wilson's interval, which also has a width at 0 and 1."""
-    halves = half_samples(
-        lambda *, generated: generated.mean().item(),
-        generated=holds.double(),
-        generator=generator(name, evidence.seed),
+    return as_share(
+        Measurement.of_statistic(
+            lambda *, generated: generated.mean().item(),
+            drawn=generator(name, evidence.seed),
+            n=len(holds),
+            details=details,
+            generated=holds.double(),
+        )
     )
-    share, n = holds.double().mean().item(), len(holds)
-    measured = Measurement.with_halves(share, halves, n, details=details)
-    low, high = wilson_interval(share, n)
-    error = math.sqrt(share * (1 - share) / n)
-    return replace(measured, standard_error=error, low=low, high=high)
-
-
-def wilson_interval(share: float, n: int) -> tuple[float, float]:
-    """95 % interval of a probability, from a share of n trials.
-
-    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
-    """
-    z = 1.96
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    reach = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return max(0.0, centre - reach), min(1.0, centre + reach)
 
 
 def _pairs(evidence: Evidence, found: Nearest) -> Mapping[str, Any]:

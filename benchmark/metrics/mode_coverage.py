@@ -8,7 +8,6 @@ Source: Srivastava et al. 2017 (VEEGAN), arXiv:1705.07761, section 4.1; Lin et a
 arXiv:1712.04086, section 4.1.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from benchmark.metrics.base import Evidence, KnownModes, Measurement, NotApplicable
 from benchmark.metrics.inputs import check_vectors
+from benchmark.metrics.shares import as_share
 from benchmark.randomness import generator
 
 BOOTSTRAPS = 200
@@ -114,10 +114,7 @@ def modes(evidence: Evidence) -> Measurement:
 def high_quality(evidence: Evidence) -> Measurement:
     """Share of samples within three standard deviations of a mode, with Wilson's interval."""
     coverage = _coverage(evidence)
-    share, n = coverage.high_quality, coverage.samples
-    low, high = wilson_interval(share, n)
-    error = math.sqrt(share * (1 - share) / n)
-    return Measurement(share, n=n, standard_error=error, low=low, high=high)
+    return as_share(Measurement(coverage.high_quality, n=coverage.samples))
 
 
 def mode_kl(evidence: Evidence) -> Measurement:
@@ -128,16 +125,6 @@ def mode_kl(evidence: Evidence) -> Measurement:
     error = divergence_from(redrawn, coverage.weights).std().item()
     n = int(coverage.counts.sum())
     return Measurement.with_error(value, error, n=n, lowest=0.0)
-
-
-def wilson_interval(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """The score interval of a binomial share: within [0, 1], and of positive width at 0 and 1.
-
-    Source: Wilson 1927, Journal of the American Statistical Association 22(158).
-    """
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    reach = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return max(centre - reach, 0.0), min(centre + reach, 1.0)
 
 
 def _coverage(evidence: Evidence) -> ModeCoverage:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from benchmark.metrics.base import Evidence, Measurement
 from benchmark.metrics.inputs import check_vectors, compared_vectors, float64_device
-from benchmark.metrics.mode_coverage import wilson_interval
+from benchmark.metrics.shares import wilson_interval
 from benchmark.randomness import generator
 
 PERMUTATIONS = 999

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from benchmark.metrics.base import Evidence, Measurement
 from benchmark.metrics.inputs import check_vectors, compared_vectors
-from benchmark.metrics.resampling import half_samples
 from benchmark.randomness import derive_seed, generator
 
 DIRECTIONS = 1_000
@@ -23,38 +23,30 @@ def sliced(evidence: Evidence) -> Measurement:
     """The root mean square over 1,000 directions, the same ones for every model."""
     real, generated = compared_vectors(evidence)
     directions = random_directions(DIRECTIONS, real.shape[1], generator("directions"))
-
-    def statistic(*, real: Tensor, generated: Tensor) -> float:
-        return sliced_wasserstein(real=real, generated=generated, directions=directions)
-
-    halves = half_samples(
-        statistic,
+    return Measurement.of_statistic(
+        partial(sliced_wasserstein, directions=directions),
+        drawn=generator("sliced", evidence.seed),
+        n=len(generated),
+        most=MOST_FOR_HALVES,
+        lowest=0.0,
         real=real,
         generated=generated,
-        generator=generator("sliced", evidence.seed),
-        most=MOST_FOR_HALVES,
     )
-    value = statistic(real=real, generated=generated)
-    return Measurement.with_halves(value, halves, n=len(generated), lowest=0.0)
 
 
 def max_sliced(evidence: Evidence) -> Measurement:
     """The distance along the direction in which it is found to be largest."""
     real, generated = compared_vectors(evidence)
     seed = derive_seed("max_sliced", evidence.seed)
-
-    def statistic(*, real: Tensor, generated: Tensor) -> float:
-        return max_sliced_wasserstein(real=real, generated=generated, seed=seed)
-
-    halves = half_samples(
-        statistic,
+    return Measurement.of_statistic(
+        partial(max_sliced_wasserstein, seed=seed),
+        drawn=generator("max_sliced halves", evidence.seed),
+        n=len(generated),
+        most=MOST_FOR_HALVES,
+        lowest=0.0,
         real=real,
         generated=generated,
-        generator=generator("max_sliced halves", evidence.seed),
-        most=MOST_FOR_HALVES,
     )
-    value = statistic(real=real, generated=generated)
-    return Measurement.with_halves(value, halves, n=len(generated), lowest=0.0)
 
 
 def random_directions(count: int, width: int, drawn_by: torch.Generator) -> Tensor:

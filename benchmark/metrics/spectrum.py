@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from benchmark.metrics.base import Evidence, Measurement, NotApplicable
-from benchmark.metrics.resampling import half_samples
 from benchmark.randomness import generator
 
 IMAGES_AT_ONCE = 1_000
@@ -22,19 +21,18 @@ def measure(evidence: Evidence) -> Measurement:
     real = radial_spectra(evidence.real, levels)
     generated = radial_spectra(evidence.generated, levels)
     distance = partial(log_spectral_distance, rounding=rounding_power(levels))
-    halves = half_samples(
-        distance,
-        real=real,
-        generated=generated,
-        generator=generator("spectral", evidence.seed),
-    )
-    value = distance(real=real, generated=generated)
     details = {
         "real": real.mean(dim=0).tolist(),
         "generated": generated.mean(dim=0).tolist(),
     }
-    return Measurement.with_halves(
-        value, halves, len(evidence.generated), lowest=0.0, details=details
+    return Measurement.of_statistic(
+        distance,
+        drawn=generator("spectral", evidence.seed),
+        n=len(generated),
+        lowest=0.0,
+        details=details,
+        real=real,
+        generated=generated,
     )
 
 

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from benchmark.metrics.base import Evidence, Measurement
 from benchmark.metrics.inputs import check_vectors, compared_vectors
-from benchmark.metrics.resampling import half_samples
 from benchmark.randomness import generator
 
 MOST = 1_000  # examples of each set: the time grows with the cube
@@ -20,14 +19,14 @@ def measure(evidence: Evidence) -> Measurement:
     real, generated = compared_vectors(evidence)
     n = min(len(real), len(generated), MOST)
     real, generated = real[:n], generated[:n]
-    halves = half_samples(
+    return Measurement.of_statistic(
         wasserstein2,
+        drawn=generator("wasserstein", evidence.seed),
+        n=n,
+        lowest=0.0,
         real=real,
         generated=generated,
-        generator=generator("wasserstein", evidence.seed),
     )
-    value = wasserstein2(real=real, generated=generated)
-    return Measurement.with_halves(value, halves, n=n, lowest=0.0)
 
 
 def wasserstein2(*, real: Tensor, generated: Tensor) -> float:

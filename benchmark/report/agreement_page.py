@@ -60,18 +60,13 @@ def agreement_page(
         datasets: their order.
         models: the order of rows.
     """
-    chapters, files = [], {}
+    chapters = []
     for dataset, its in datasets_of(cells, datasets).items():
         everyone = correlations(its)
         if everyone:
             competitors = correlations([cell for cell in its if group_of(cell) != APART])
-            chapter = _chapter(dataset, its, models, everyone, competitors)
-            chapters.append(chapter)
-            for figure in chapter.figures:
-                files[f"figures/{figure.file_name}"] = figure.content
-            text = _csv(everyone, competitors)
-            files[f"tables/{chapter.listings[0].name}.csv"] = text.encode()
-    return Article("agreement", TITLE, RULES, chapters, files) if chapters else None
+            chapters.append(_chapter(dataset, its, models, everyone, competitors))
+    return Article("agreement", TITLE, RULES, chapters) if chapters else None
 
 
 def _chapter(
@@ -140,6 +135,7 @@ def _listing(
         f"All {len(rows)} pairs on {dataset}",
         [*head, "95 % interval", "Models"],
         [("", rows)],
+        _csv(everyone, competitors),
         folded=True,
     )
 

@@ -1,7 +1,7 @@
 """A page beside index.html that answers one question: sentences, figures, tables that sort."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from benchmark.report.figures import Drawing
 
@@ -16,6 +16,7 @@ class Listing:
         name: its anchor, and `tables/<name>.csv` holds its numbers.
         head: of the columns; the first names the row.
         groups: (title, rows); one group without a title stands alone.
+        csv: the numbers behind the text, unrounded.
         folded: whether a reader opens it first.
     """
 
@@ -23,6 +24,7 @@ class Listing:
     title: str
     head: Sequence[str]
     groups: Sequence[tuple[str, Sequence[Sequence[Written]]]]
+    csv: str
     folded: bool = False
 
 
@@ -44,15 +46,24 @@ class Article:
         name: of its file, without the suffix.
         title: the question.
         rules: how to read the answers, (what, sentence).
-        files: {name under the report's folder: bytes} besides the page itself.
     """
 
     name: str
     title: str
     rules: Sequence[tuple[str, str]]
     chapters: Sequence[Chapter]
-    files: dict[str, bytes] = field(default_factory=dict)
 
     @property
     def file_name(self) -> str:
         return f"{self.name}.html"
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """{name under the report's folder: bytes} besides the page itself."""
+        files = {}
+        for chapter in self.chapters:
+            for figure in chapter.figures:
+                files[f"figures/{figure.file_name}"] = figure.content
+            for listing in chapter.listings:
+                files[f"tables/{listing.name}.csv"] = listing.csv.encode()
+        return files

@@ -69,15 +69,13 @@ def sensitivity_page(
         datasets: their order.
         models: the order of rows.
     """
-    chapters, files = [], {}
+    chapters = []
     for dataset, its in datasets_of(cells, datasets).items():
         found = responses(its, models)
         if found:
             figure, listing = _figure(dataset, found), _listing(dataset, found)
             chapters.append(Chapter(dataset, _sentences(found), [figure], [listing]))
-            files[f"figures/{figure.file_name}"] = figure.content
-            files[f"tables/{listing.name}.csv"] = _csv(found).encode()
-    return Article("sensitivity", TITLE, RULES, chapters, files) if chapters else None
+    return Article("sensitivity", TITLE, RULES, chapters) if chapters else None
 
 
 def _kinds(found: Sequence[Response]) -> list[str]:
@@ -119,7 +117,7 @@ def _listing(dataset: str, found: Sequence[Response]) -> Listing:
         for table in dict.fromkeys(metric.table for metric in metrics)
     ]
     head = ["Metric", *map(_words, kinds)]
-    return Listing(f"sensitivity_{dataset}", f"Verdicts on {dataset}", head, groups)
+    return Listing(f"sensitivity_{dataset}", f"Verdicts on {dataset}", head, groups, _csv(found))
 
 
 def _written(response: Response | None) -> Written:

@@ -19,7 +19,7 @@ from benchmark.metrics.sinkhorn import REGULARISATION, mean_cost, sinkhorn_diver
 from benchmark.metrics.sliced import random_directions, sliced_wasserstein
 from benchmark.randomness import generator
 from benchmark.speed.inception import write_random_weights
-from benchmark.speed.inputs import feature_sets, scaled_copies
+from benchmark.speed.inputs import feature_sets, isotropic_sets, scaled_copies
 
 EXAMPLES, FEW_EXAMPLES, WIDTH, NARROW, PLANE = 10_000, 1_000, 2_048, 64, 2
 DIRECTIONS, NEIGHBOURS, SUBSETS, SUBSET_SIZE = 1_000, 5, 100, 1_000
@@ -48,7 +48,16 @@ class Contest:
 
 
 def _frechet(folder: Path) -> Contest:
-    real, generated = (vectors.double() for vectors in feature_sets(EXAMPLES, WIDTH))
+    return _frechet_between(*feature_sets(EXAMPLES, WIDTH))
+
+
+def _frechet_isotropic(folder: Path) -> Contest:
+    """Their eigenvalues of a product take long where all directions matter alike."""
+    return _frechet_between(*isotropic_sets(EXAMPLES, WIDTH))
+
+
+def _frechet_between(real: Tensor, generated: Tensor) -> Contest:
+    real, generated = real.double(), generated.double()
     return Contest(
         "torch-fidelity",
         _shown(real),
@@ -235,6 +244,7 @@ def _relative(found: float, expected: float) -> str:
 
 CONTESTS: dict[str, Callable[[Path], Contest]] = {
     "frechet": _frechet,
+    "frechet_isotropic": _frechet_isotropic,
     "frechet_few_samples": _frechet_few_samples,
     "prdc": _prdc,
     "sliced_64": lambda folder: _sliced(NARROW),

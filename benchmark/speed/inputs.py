@@ -13,11 +13,18 @@ def feature_sets(count: int, width: int) -> tuple[Tensor, Tensor]:
     def correlated() -> Tensor:
         # Standard deviations fall as they do in networks' features: few directions matter.
         scales = torch.arange(1, width + 1).pow(-0.5)
-        mixing = torch.randn(width, width, generator=drawn) / width**0.5
-        return (torch.randn(count, width, generator=drawn) * scales) @ mixing
+        turned = torch.linalg.qr(torch.randn(width, width, generator=drawn)).Q
+        return (torch.randn(count, width, generator=drawn) * scales) @ turned
 
     real, generated = correlated(), correlated()
     return real, generated + 0.1 * torch.randn(width, generator=drawn) / width**0.5
+
+
+def isotropic_sets(count: int, width: int) -> tuple[Tensor, Tensor]:
+    """Two sets [count, width], float32, of independent standard normals, the second moved."""
+    drawn = generator("isotropic features to time", count, width)
+    real, generated = torch.randn(2, count, width, generator=drawn)
+    return real, generated + 0.1
 
 
 def scaled_copies(count: int, width: int) -> tuple[Tensor, Tensor, float]:
