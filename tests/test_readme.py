@@ -68,3 +68,12 @@ def test_tables_in_the_readme_are_those_of_the_reports():
 def test_links_in_the_readme_lead_somewhere():
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert "://" in target or (ROOT / target).exists(), target
+
+
+def test_printed_outputs_are_those_of_the_commands(program):
+    printed = re.findall(r"<!-- output: (.*?) -->\n```text\n(.*?)\n```", README, re.DOTALL)
+    assert printed
+    for command, text in printed:
+        status, out, err = program(*command.split(), "--out", str(ROOT / "reports"))
+        assert status == 0, err
+        assert [line.rstrip() for line in out.strip().splitlines()] == text.splitlines()
