@@ -110,6 +110,15 @@ def all_command(
         int | None,
         typer.Option(min=1, metavar="N", help="Cells that run side by side; else one a core."),
     ] = None,
+    together: Annotated[
+        bool | None,
+        typer.Option(
+            "--together/--apart",
+            help="Train the seeds of a model as one batched model, or each alone; else together "
+            "on a GPU and apart on a CPU.",
+            show_default=False,
+        ),
+    ] = None,
     reuse: Annotated[
         bool,
         typer.Option(
@@ -165,6 +174,7 @@ def all_command(
         out=out,
         runs=runs,
         reuse=reuse,
+        together=together,
     )
     order = [entry.name for entry in whole.models]
     console = Console(highlight=False)

@@ -8,6 +8,11 @@ class UserError(Exception):
     """Shown as `error: ...` without a traceback; the program ends with exit status 2."""
 
 
+def in_one_line(error: Exception) -> str:
+    """What an error is and says."""
+    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a name that is not in `known`, with the nearest one that is."""
     folded = {candidate.casefold(): candidate for candidate in sorted(known)}

@@ -11,11 +11,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmark.errors import UserError
 from benchmark.launch import Outcome, exclusive, run_all
 from benchmark.manifest import DataConditions, Manifest, load_manifest, row_order, select_cells
-from benchmark.planning import Options, conditions_by_dataset, plan_cells
+from benchmark.plan import Plan
+from benchmark.planning import Options, conditions_by_dataset, in_groups, plan_cells
 from benchmark.report import write_report
 from benchmark.report.layout import sign
 from benchmark.report.text import summary_table
-from benchmark.run import Plan
 from benchmark.store import Cell
 from benchmark.suite import Suite
 
@@ -41,7 +41,7 @@ def run_suite(
             f"{suite.title}: {len(plans)} cells, {len(plans) - len(todo)} done already; "
             f"{workers} at a time"
         )
-        failed = _run(todo, workers, manifest, folder, console)
+        failed = _run(in_groups(todo, options.together), workers, manifest, folder, console)
         report_suite(folder)
         console.print(f"Tables, figures and page: {folder}{os.sep}")
         return failed
@@ -66,6 +66,7 @@ def report_suite(folder: Path) -> None:
         models=manifest.models,
         datasets=list(manifest.datasets),
         published=manifest.published,
+        claims=manifest.claims,
     )
 
 
@@ -86,13 +87,19 @@ def _manifest(
         models=row_order(suite_order, [model.name for model in suite.models]),
         datasets={name: DataConditions(**asdict(given)) for name, given in conditions.items()},
         published=suite.published,
+        claims=suite.claims,
     )
 
 
 def _run(
-    todo: Sequence[Plan], workers: int, manifest: Manifest, folder: Path, console: Console
+    groups: Sequence[Sequence[Plan]],
+    workers: int,
+    manifest: Manifest,
+    folder: Path,
+    console: Console,
 ) -> list[Outcome]:
     failed = []
+    todo = [plan for plans in groups for plan in plans]
     left = {plan.identity.dataset: 0 for plan in todo}
     for plan in todo:
         left[plan.identity.dataset] += 1
@@ -100,14 +107,14 @@ def _run(
         overall = bars.add_task("all cells", total=len(todo))
         tasks: dict[str, object] = {}
 
-        def watch(plan: Plan, stage: str, step: int, total: int) -> None:
-            name = plan.identity.file_name
+        def watch(plans: Sequence[Plan], stage: str, step: int, total: int) -> None:
+            name = plans[0].identity.file_name
             if name not in tasks:
                 tasks[name] = bars.add_task("", total=None)
-            description = f"{_name(plan)}: {stage}"
+            description = f"{_name(*plans)}: {stage}"
             bars.update(tasks[name], description=description, completed=step, total=total)  # type: ignore[arg-type]
 
-        for outcome in run_all(todo, workers, watch):
+        for outcome in run_all(groups, workers, watch):
             plan = outcome.plan
             if (task := tasks.pop(plan.identity.file_name, None)) is not None:
                 bars.remove_task(task)  # type: ignore[arg-type]
@@ -138,8 +145,11 @@ def _bars(console: Console) -> Progress:
     )
 
 
-def _name(plan: Plan) -> str:
-    return f"{plan.identity.dataset} {plan.identity.model} seed {plan.identity.seed}"
+def _name(plan: Plan, *others: Plan) -> str:
+    head = f"{plan.identity.dataset} {plan.identity.model} seed"
+    if not others:
+        return f"{head} {plan.identity.seed}"
+    return f"{head}s {', '.join(str(each.identity.seed) for each in (plan, *others))}"
 
 
 def _line(outcome: Outcome) -> str:
@@ -153,6 +163,8 @@ def _line(outcome: Outcome) -> str:
 
 def _key_values(cell: Cell) -> str:
     """The few values that tell at a glance how a cell went."""
+    if (ended := cell.training.get("diverged")) is not None:
+        return f"training diverged at step {ended['step']:,} of {ended['steps']:,}"
     found = {
         result.question.metric: result for result in cell.results if result.status == "measured"
     }

@@ -1,4 +1,7 @@
-"""Where cells run: worker processes of this machine, one cell each, so a crash is one cell's."""
+"""Where cells run: worker processes of this machine, one cell each, so a crash is one cell's.
+
+Cells that train together share a process for that, and are measured each in its own.
+"""
 
 import multiprocessing
 import os
@@ -12,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import UserError
-from benchmark.run import Plan
+from benchmark.plan import Plan
 
 PRELOADED = (
     "torch",
@@ -36,28 +39,28 @@ class Outcome:
 
 @dataclass
 class _Worker:
-    plan: Plan
+    plans: Sequence[Plan]
     process: Any
     messages: Connection
     started: float = field(default_factory=time.monotonic)
     error: str | None = None
 
 
-Watch = Callable[[Plan, str, int, int], None]
+Watch = Callable[[Sequence[Plan], str, int, int], None]
 
 
-def run_all(plans: Sequence[Plan], workers: int, watch: Watch) -> Iterator[Outcome]:
+def run_all(groups: Sequence[Sequence[Plan]], workers: int, watch: Watch) -> Iterator[Outcome]:
     """Runs cells side by side, in their order, and yields each as it ends.
 
     Args:
-        plans: the cells.
+        groups: the cells; those of one group train together.
         workers: how many run at once, each on one thread.
-        watch: told of progress: plan, stage, step, total.
+        watch: told of progress: plans, stage, step, total.
     """
     context = multiprocessing.get_context("forkserver")
-    modules = {plan.identity.factory.rpartition(":")[0] for plan in plans}
+    modules = {plan.identity.factory.rpartition(":")[0] for plans in groups for plan in plans}
     context.set_forkserver_preload([*PRELOADED, *sorted(m for m in modules if m[-3:] != ".py")])
-    waiting = list(plans)
+    waiting = list(groups)
     running: dict[Connection, _Worker] = {}
     try:
         while waiting or running:
@@ -69,18 +72,23 @@ def run_all(plans: Sequence[Plan], workers: int, watch: Watch) -> Iterator[Outco
                 worker = running[ready]
                 if not _receive(worker, watch):
                     del running[ready]
-                    yield _ended(worker)
+                    failure = _failure(worker)
+                    if failure is None and len(worker.plans) > 1:
+                        waiting[:0] = [[plan] for plan in worker.plans]
+                    else:
+                        seconds = time.monotonic() - worker.started
+                        yield from (Outcome(plan, failure, seconds) for plan in worker.plans)
     finally:
         for worker in running.values():
             worker.process.kill()
 
 
-def _start(context: Any, plan: Plan) -> _Worker:
+def _start(context: Any, plans: Sequence[Plan]) -> _Worker:
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(plan, theirs), daemon=True)
+    process = context.Process(target=_work, args=(plans, theirs), daemon=True)
     process.start()
     theirs.close()
-    return _Worker(plan, process, ours)
+    return _Worker(plans, process, ours)
 
 
 def _receive(worker: _Worker, watch: Watch) -> bool:
@@ -92,25 +100,26 @@ def _receive(worker: _Worker, watch: Watch) -> bool:
     if kind == "error":
         worker.error = message[0]
     else:
-        watch(worker.plan, *message)
+        watch(worker.plans, *message)
     return True
 
 
-def _ended(worker: _Worker) -> Outcome:
+def _failure(worker: _Worker) -> str | None:
+    """Why the worker that has ended did not do its work."""
     worker.process.join()
     code = worker.process.exitcode
-    failure = worker.error
-    if failure is None and code != 0:
+    if worker.error is None and code != 0:
         how = f"signal {-code}" if code < 0 else f"exit status {code}"
-        failure = f"its process died ({how}): run the same command again to go on"
-    return Outcome(worker.plan, failure, time.monotonic() - worker.started)
+        return f"its process died ({how}): run the same command again to go on"
+    return worker.error
 
 
-def _work(plan: Plan, messages: Connection) -> None:
-    """The body of a worker process."""
+def _work(plans: Sequence[Plan], messages: Connection) -> None:
+    """The body of a worker process: one cell, or the training of a group."""
     import torch
 
-    from benchmark.run import run_cell
+    from benchmark.run import failure_of, run_cell
+    from benchmark.training import train_group
 
     threading.Thread(target=_die_with_parent, daemon=True).start()
     torch.set_num_threads(1)  # the sum of floats depends on how many threads share it
@@ -124,16 +133,17 @@ def _work(plan: Plan, messages: Connection) -> None:
                 messages.send(("progress", stage, step, total))
 
     try:
-        cell = run_cell(plan, progress)
-        failed = [r for r in cell.results if r.status == "failed"]
-        if cell.failure:
-            messages.send(("error", cell.failure))
-        elif failed:
-            messages.send(("error", f"{failed[0].question.metric}: {failed[0].reason}"))
+        if len(plans) > 1:
+            failure = train_group(plans, progress)
+        else:
+            failure = failure_of(run_cell(plans[0], progress))
+        if failure:
+            messages.send(("error", failure))
     except UserError as error:
         messages.send(("error", str(error)))
     except OSError as error:
-        messages.send(("error", f"{error.strerror or error}: {error.filename or plan.work}"))
+        place = error.filename or plans[0].work
+        messages.send(("error", f"{error.strerror or error}: {place}"))
     messages.close()
 
 

@@ -7,11 +7,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmark.errors import UserError
-from benchmark.metrics import METRICS
 from benchmark.metrics.base import Annealing, Conditions, Reference
-from benchmark.run import question
+from benchmark.plan import questions_under
 from benchmark.store import Cell, load_all, write_atomically
-from benchmark.suite import PublishedEntry
+from benchmark.suite import ClaimEntry, PublishedEntry
 
 FILE_NAME = "run.json"
 
@@ -26,17 +25,23 @@ class DataConditions(BaseModel):
     network: str | None
     reference: Reference = "test"
     annealing: Annealing = Annealing()
+    metrics: tuple[str, ...] | None = None
 
     def conditions(self) -> Conditions:
         return Conditions(
-            self.samples, self.examples, self.network, self.reference, self.annealing
+            self.samples,
+            self.examples,
+            self.network,
+            self.reference,
+            self.annealing,
+            self.metrics,
         )
 
 
 class Manifest(BaseModel):
     """A suite's title, the order of its rows, what every row was measured under.
 
-    `published` is what papers print for some of them.
+    `published` is what papers print for some of them, `claims` what they say of two of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,6 +52,7 @@ class Manifest(BaseModel):
     models: tuple[str, ...]
     datasets: dict[str, DataConditions]
     published: tuple[PublishedEntry, ...] = ()
+    claims: tuple[ClaimEntry, ...] = ()
 
     def merged_into(self, earlier: "Manifest | None") -> "Manifest":
         """This run added to what earlier runs at the same budget left: no row is lost."""
@@ -97,5 +103,5 @@ def row_order(suite_order: Sequence[str], run: Sequence[str]) -> tuple[str, ...]
 
 def _under(cell: Cell, conditions: Conditions) -> Cell:
     """The cell with those answers alone that were given under these conditions."""
-    answers = [cell.answer(question(metric, conditions)) for metric in METRICS]
+    answers = [cell.answer(question) for _, question in questions_under(conditions)]
     return replace(cell, results=tuple(answer for answer in answers if answer is not None))

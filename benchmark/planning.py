@@ -1,6 +1,6 @@
 """From a suite and what was asked of it to the cells that are to run."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from benchmark.errors import UserError
 from benchmark.features import network_name_for
 from benchmark.metrics.base import Annealing, Conditions, Reference
 from benchmark.models import code_hash, load_factory
-from benchmark.run import Plan
+from benchmark.plan import Plan, questions_under
 from benchmark.store import Identity
 from benchmark.suite import DataEntry, ModelEntry, Suite
 
@@ -28,6 +28,8 @@ class Options:
         out: reports go to `out/<suite>`.
         runs: checkpoints and samples go to `runs/<suite>`.
         reuse: take stored results that were measured elsewhere as they are.
+        together: train the seeds of a model on a data set as one batched model, where it can;
+            None to do so on a GPU, which small models leave idle.
     """
 
     budget: float = 1.0
@@ -41,6 +43,7 @@ class Options:
     out: Path = Path("reports")
     runs: Path = Path("runs")
     reuse: bool = False
+    together: bool | None = None
 
 
 def plan_cells(suite: Suite, options: Options) -> list[Plan]:
@@ -64,6 +67,23 @@ def plan_cells(suite: Suite, options: Options) -> list[Plan]:
         for entry in suite.datasets
         for model in suite.models
     ]
+
+
+def in_groups(plans: Sequence[Plan], together: bool | None) -> list[list[Plan]]:
+    """The cells in the order of their first, those that train together in one list.
+
+    Args:
+        plans: cells that are to run.
+        together: as in `Options`.
+    """
+    groups: dict[Hashable, list[Plan]] = {}
+    for plan in plans:
+        wanted = plan.device == "cuda" if together is None else together
+        identity = plan.identity
+        able = wanted and hasattr(load_factory(identity.factory), "fit_together")
+        alone = identity.seed if not able else None
+        groups.setdefault((identity.dataset, identity.model, alone), []).append(plan)
+    return list(groups.values())
 
 
 def resolve_device(name: str) -> str:
@@ -95,11 +115,12 @@ def _conditions(entry: DataEntry, data: DataSet, options: Options) -> Conditions
             f"{data.name}: {examples} test examples asked for, there are 2 to {len(data.test)}: "
             "lower --examples"
         )
+    annealing = _within(entry.annealing.scaled(options.budget), data, examples)
+    given = Conditions(samples, examples, None, options.reference, annealing, entry.asked)
+    if not any("network" in asked.settings for _, asked in questions_under(given)):
+        return given  # so that no network is fetched in vain
     name = network_name_for(data.network, data.spec, options.inception_weights)
-    annealing = entry.annealing.scaled(options.budget)
-    return Conditions(
-        samples, examples, name, options.reference, _within(annealing, data, examples)
-    )
+    return replace(given, network=name)
 
 
 def _within(annealing: Annealing, data: DataSet, examples: int) -> Annealing:
@@ -144,6 +165,7 @@ def _plan(
         results=options.out / suite.name / "results",
         work=options.runs / suite.name / folder,
         reuse=options.reuse,
+        frames=seed == min(suite.seeds) and data.modes is not None and data.spec.shape == (2,),
     )
 
 

@@ -1,173 +1,79 @@
 """One cell: fit, checkpoint, samples, measurements; each step is kept, so that none is redone."""
 
-import hashlib
 import io
 import resource
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import closing
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmark.data import load_dataset
 from benchmark.data.base import DataSet
-from benchmark.errors import UserError
+from benchmark.errors import UserError, in_one_line
 from benchmark.features import network_for
-from benchmark.metrics import METRICS
-from benchmark.metrics.base import Conditions, Cost, Evidence, Metric, NotApplicable
-from benchmark.models import build
+from benchmark.metrics.base import Cost, Evidence, Metric, NotApplicable
+from benchmark.plan import Plan
 from benchmark.precision import full_precision
-from benchmark.provenance import provenance
 from benchmark.randomness import derive_seed, fork_rng
-from benchmark.spec import DataSpec, Trainable
-from benchmark.store import Cell, Identity, Question, Result, load, save, write_atomically
-from benchmark.training_log import Progress, TrainingLog
+from benchmark.spec import DataSpec
+from benchmark.store import Cell, Question, Result, save, write_atomically
+from benchmark.training import begun, trained
+from benchmark.training_log import Progress
 
 FIGURE_IMAGES, FIGURE_POINTS = 36, 1_000
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All that a worker needs to know to run one cell.
-
-    Args:
-        identity: what is trained.
-        role: model, baseline, ceiling or floor.
-        data_source: the data set's name or path, as `load_dataset` takes it.
-        conditions: under which it is measured.
-        results: folder of stored cells.
-        work: the cell's own folder for checkpoints and samples.
-        reuse: take stored results as they are, even where `work` shows that another machine (or
-            another clone) measured them.
-    """
-
-    identity: Identity
-    role: str
-    data_source: str
-    conditions: Conditions
-    data_root: Path | None
-    inception_weights: Path | None
-    device: str
-    precision: str
-    results: Path
-    work: Path
-    reuse: bool = False
-
-    @property
-    def questions(self) -> list[tuple[Metric, Question]]:
-        return [(metric, question(metric, self.conditions)) for metric in METRICS]
-
-    def stored(self) -> Cell | None:
-        """What earlier runs left of this very cell; None if it is new or was another model."""
-        path = self.results / self.identity.file_name
-        if not path.exists() or not (self.reuse or self.work.exists()):
-            return None
-        cell = load(path)
-        expected = self.identity
-        if self.reuse:  # a comment added since is no reason to train again
-            expected = replace(expected, code_hash=cell.identity.code_hash)
-        return cell if cell.identity == expected else None
-
-    def is_done(self) -> bool:
-        """Whether every question has an answer that need not be asked again."""
-        cell = self.stored()
-        if cell is None or cell.failure:
-            return False
-        answers = [cell.answer(question) for _, question in self.questions]
-        return all(answer is not None and answer.status != "failed" for answer in answers)
-
-
-def question(metric: Metric, conditions: Conditions) -> Question:
-    return Question(metric.name, metric.version, dict(metric.settings(conditions)))
 
 
 def run_cell(plan: Plan, progress: Progress = lambda *_: None) -> Cell:
     """Trains, samples and measures, from wherever an earlier run was stopped.
 
     A model that fails to build, train or sample gives a cell with a `failure`; a metric that
-    fails gives a failed result, and the others are there.
+    fails gives a failed result, and the others are there. Training that diverges is no failure of
+    the run: it is the model's result, and counts against it.
 
     Raises:
         UserError: the model's constructor or the data are at fault, not the model itself.
     """
     data = load_dataset(plan.data_source, plan.data_root)
-    cell = plan.stored() or Cell(plan.identity, plan.role, data.spec.shape, data.spec.levels)
-    if not plan.work.exists():
-        save(cell, plan.results)  # before the folder that says these results are from here
-        plan.work.mkdir(parents=True)
+    cell = begun(plan, data)
     try:
-        model, cell = _trained(plan, data, cell, progress)
+        if "diverged" not in cell.training:
+            model, cell = trained(plan, data, cell, progress)
+        if "diverged" in cell.training:
+            return _answered_for_divergence(plan, cell)
         generated, cell = _sampled(plan, data, model, cell, progress)
     except UserError:
         raise
     except Exception as error:
-        failed = replace(cell, failure=f"{type(error).__name__}: {_one_line(error)}")
+        failed = replace(cell, failure=in_one_line(error))
         save(failed, plan.results)
         return failed
     return _measured(plan, data, model, generated, cell, progress)
 
 
-def _trained(plan: Plan, data: DataSet, cell: Cell, progress: Progress) -> tuple[Any, Cell]:
-    """The fitted model, in evaluation mode on its device."""
-    identity = plan.identity
-    seed = derive_seed("train", identity.dataset, identity.model, identity.seed)
-    path = plan.work / "model.pt"
-    log = TrainingLog(plan.work, plan.precision, progress)
-    with fork_rng(seed):
-        model = build(identity.factory, data.spec, identity.settings)
-        if isinstance(model, nn.Module):
-            model.to(plan.device)
-        if path.exists() and cell.checkpoint:
-            model.load_state_dict(torch.load(path, weights_only=True, map_location=plan.device))
-            return model.eval(), replace(cell, failure=None)
-        if isinstance(model, Trainable):
-            train, validation = data.train.to(plan.device), data.validation.to(plan.device)
-            with closing(log):
-                model.fit(train, validation, identity.budget, log)
-    trained = isinstance(model, Trainable)
-    cell = replace(
-        cell,
-        failure=None,
-        training={
-            "seconds": log.seconds if trained else None,
-            "curve": log.curve(),
-            "parameters": _parameters(model),
-        },
-        provenance=dict(provenance(plan.device)),
-    )
-    if isinstance(model, nn.Module):
-        checkpoint = _save_state(model.eval(), path)
-        kept = cell.results if cell.checkpoint in (None, checkpoint) else ()
-        cell = replace(cell, checkpoint=checkpoint, results=kept)
+def failure_of(cell: Cell) -> str | None:
+    """The first of what went wrong, None if nothing did."""
+    failed = [result for result in cell.results if result.status == "failed"]
+    if cell.failure or not failed:
+        return cell.failure
+    return f"{failed[0].question.metric}: {failed[0].reason}"
+
+
+def _answered_for_divergence(plan: Plan, cell: Cell) -> Cell:
+    """No mode captured and no sample of high quality; nothing else has an answer."""
+    ended = cell.training["diverged"]
+    reason = f"training diverged at step {ended['step']:,} of {ended['steps']:,}"
+    for metric, asked in plan.questions:
+        if metric.table == "modes" and metric.better == "higher":
+            result = Result(asked, "measured", value=0.0, details={"remark": reason})
+        else:
+            result = Result(asked, "not applicable", reason=reason)
+        cell = cell.with_result(result)
     save(cell, plan.results)
-    (plan.work / "training.pt").unlink(missing_ok=True)
-    return model, cell
-
-
-def _save_state(model: nn.Module, path: Path) -> str:
-    """Writes the state whole and gives its hash: of the tensors, not of the file around them."""
-    state = {name: value.cpu() for name, value in model.state_dict().items()}
-    content = io.BytesIO()
-    torch.save(state, content)
-    write_atomically(path, content.getvalue())
-    digest = hashlib.sha256()
-    for name, value in state.items():
-        digest.update(name.encode())
-        digest.update(value.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _parameters(model: Any) -> int | None:
-    """How many numbers were learnt: the parameters, or what a model without any stores."""
-    if not isinstance(model, nn.Module):
-        return None
-    learnt = sum(value.numel() for value in model.parameters())
-    return learnt or sum(value.numel() for value in model.buffers())
+    return cell
 
 
 def _sampled(
@@ -242,7 +148,7 @@ def _measured(
         real=_reference(plan, data)[: plan.conditions.samples],
         generated=generated,
         network=network_for(data.network, data.spec, plan.inception_weights, plan.device),
-        modes=data.mixture,
+        modes=data.modes,
         cost=_cost(cell, len(generated)),
         seed=plan.identity.seed,
         device=torch.device(plan.device),
@@ -250,6 +156,7 @@ def _measured(
         validation=data.validation,
         annealing=plan.conditions.annealing,
         progress=progress,
+        training=cell.training,
     )
     questions = plan.questions
     for index, (metric, asked) in enumerate(questions):
@@ -290,13 +197,9 @@ def measure(metric: Metric, asked: Question, evidence: Evidence) -> Result:
     except NotApplicable as absence:
         return Result(asked, "not applicable", reason=str(absence), seconds=seconds())
     except Exception as error:
-        reason = f"{type(error).__name__}: {_one_line(error)}"
+        reason = in_one_line(error)
         return Result(asked, "failed", reason=reason, seconds=seconds())
 
 
 def _shallow(record: Any) -> dict[str, Any]:
     return {name: getattr(record, name) for name in record.__dataclass_fields__}
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or "no message"

@@ -18,9 +18,10 @@ from benchmark.features import network_for, network_name_for
 from benchmark.metrics import METRICS
 from benchmark.metrics.base import OF_SAMPLES, Conditions, Cost, Evidence, FeatureNetwork
 from benchmark.models import build
+from benchmark.plan import question
 from benchmark.randomness import derive_seed, fork_rng
 from benchmark.report.text import WIDTH, dataset_tables
-from benchmark.run import measure, question
+from benchmark.run import measure
 from benchmark.spec import Trainable
 from benchmark.store import Cell, Identity
 from benchmark.suite import load_suite
@@ -190,7 +191,7 @@ def _evidence(drawn: Tensor, data: DataSet, network: FeatureNetwork | str) -> Ev
         real=data.test[: len(drawn)],
         generated=drawn,
         network=network,
-        modes=data.mixture,
+        modes=data.modes,
         cost=Cost(None, None, None, len(drawn), None),
         seed=0,
         train=data.train,

@@ -5,9 +5,10 @@ methods satisfies the protocol.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 from torch.distributions import Distribution
@@ -54,6 +55,28 @@ class Log(Protocol):
     precision: str  # as Lightning Fabric writes it, "32-true" or "bf16-mixed" for example
 
     def __call__(self, step: int, total: int, **losses: float) -> None: ...
+
+    def snapshot(self, step: int, total: int, sample: Callable[[int], Tensor]) -> None:
+        """Offers a look at the model in training; `sample(n)` draws [n, *shape] as it is now.
+
+        The log decides whether it looks, and leaves the random state as it finds it.
+        """
+        ...
+
+    def diverged(self, step: int, total: int, loss: str, value: float) -> None:
+        """Says that training ended where `loss` became `value`, NaN or infinite, at `step`.
+
+        Told where several models train together; one alone raises `TrainingDiverged`.
+        """
+        ...
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss stopped being a finite number: `loss` at `step` of `steps`."""
+
+    def __init__(self, loss: str, value: float, step: int, steps: int) -> None:
+        super().__init__(f"loss {loss!r} became {value} at step {step} of {steps}")
+        self.loss, self.value, self.step, self.steps = loss, value, step, steps
 
 
 @runtime_checkable
@@ -136,6 +159,25 @@ class Trainable(Protocol):
         ...
 
 
+@runtime_checkable
+class TrainableTogether(Protocol):
+    """Several of it learn at once, as one batched model: for GPUs, which small ones leave idle."""
+
+    def fit_together(
+        self,
+        models: Sequence[Any],
+        train: Tensor,
+        validation: Tensor,
+        budget: float,
+        logs: Sequence[Log],
+    ) -> None:
+        """Trains `models` of equal architecture, of which this is the first, as `fit` trains one.
+
+        Where there are several and one diverges, its log is told and the others go on.
+        """
+        ...
+
+
 CAPABILITIES: dict[str, type] = {
     "sample": Sampler,
     "log_prob": Density,
@@ -144,4 +186,5 @@ CAPABILITIES: dict[str, type] = {
     "prior, generate": Generator,
     "encode": Encoder,
     "fit": Trainable,
+    "fit_together": TrainableTogether,
 }

@@ -107,6 +107,7 @@ class Cell:
             always there when the curve is not empty.
         samples: some generated examples for figures, [n, *shape].
         real: some real examples for figures, [n, *shape].
+        frames: samples during training, [f, n, *shape], at the steps training["frame_steps"].
         provenance: commit, versions, device and the like.
     """
 
@@ -119,6 +120,7 @@ class Cell:
     training: Mapping[str, Any] = field(default_factory=dict)
     samples: np.ndarray | None = None
     real: np.ndarray | None = None
+    frames: np.ndarray | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     results: tuple[Result, ...] = ()
 
@@ -187,6 +189,7 @@ def _to_json(cell: Cell) -> dict[str, Any]:
         "identity": _shallow(cell.identity),
         "samples": _pack(cell.samples),
         "real": _pack(cell.real),
+        "frames": _pack(cell.frames),
         "results": results,
     }
 
@@ -202,6 +205,7 @@ def _from_json(data: dict[str, Any]) -> Cell:
         )
         for entry in data["results"]
     )
+    data = {"frames": None, **data}  # older files have none
     known = {f.name: data[f.name] for f in fields(Cell)}
     return Cell(
         **{
@@ -210,6 +214,7 @@ def _from_json(data: dict[str, Any]) -> Cell:
             "shape": tuple(data["shape"]),
             "samples": _unpack(data["samples"]),
             "real": _unpack(data["real"]),
+            "frames": _unpack(data["frames"]),
             "results": results,
         }
     )

@@ -4,14 +4,24 @@ import tomllib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from benchmark.errors import UserError, unknown_name
-from benchmark.metrics.base import Annealing
+from benchmark.metrics import METRICS
+from benchmark.metrics.base import Annealing, Table
 
 Scalar = str | int | float | bool
+Setting = Scalar | list[Scalar]
 Role = Literal["model", "baseline", "ceiling", "floor"]
 
 
@@ -19,13 +29,42 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _known(kind: str, name: str, names: Sequence[str]) -> str:
+    if name not in names:
+        raise ValueError(str(unknown_name(kind, name, names)))
+    return name
+
+
+def _metric(name: str) -> str:
+    return _known("metric", name, [metric.name for metric in METRICS])
+
+
+def _directed(name: str) -> str:
+    metric = next(metric for metric in METRICS if metric.name == _metric(name))
+    if metric.better is None:
+        raise ValueError(f"{name} has no better way, so no model can be better in it")
+    return name
+
+
 class DataEntry(_Frozen):
-    """A data set and the conditions under which every model is measured on it."""
+    """A data set and the conditions under which every model is measured on it.
+
+    Measured are the metrics of `tables` and those named in `metrics`; all where both are empty.
+    """
 
     name: str
     samples: int = Field(ge=2)
     examples: int = Field(ge=2)
     annealing: Annealing = Annealing()
+    tables: tuple[Table, ...] = ()
+    metrics: tuple[Annotated[str, AfterValidator(_metric)], ...] = ()
+
+    @property
+    def asked(self) -> tuple[str, ...] | None:
+        """Names of the metrics to be measured, None for all."""
+        if not self.tables and not self.metrics:
+            return None
+        return tuple(m.name for m in METRICS if m.table in self.tables or m.name in self.metrics)
 
 
 class ModelEntry(_Frozen):
@@ -34,10 +73,10 @@ class ModelEntry(_Frozen):
     name: str
     factory: str
     role: Role = "model"
-    settings: dict[str, Scalar] = {}
-    settings_for: dict[str, dict[str, Scalar]] = {}
+    settings: dict[str, Setting] = {}
+    settings_for: dict[str, dict[str, Setting]] = {}
 
-    def settings_on(self, dataset: str) -> dict[str, Scalar]:
+    def settings_on(self, dataset: str) -> dict[str, Setting]:
         return {**self.settings, **self.settings_for.get(dataset, {})}
 
 
@@ -56,6 +95,17 @@ class PublishedEntry(_Frozen):
     error: float | None = Field(default=None, ge=0, allow_inf_nan=False)
 
 
+class ClaimEntry(_Frozen):
+    """That a paper says one model is better than another in a metric, and `sentence` how."""
+
+    sentence: str
+    source: str
+    dataset: str
+    better: str
+    than: str
+    metric: Annotated[str, AfterValidator(_directed)]
+
+
 class Suite(_Frozen):
     """Every model on every data set with every seed, and what others reported for them."""
 
@@ -66,6 +116,22 @@ class Suite(_Frozen):
     datasets: tuple[DataEntry, ...]
     models: tuple[ModelEntry, ...]
     published: tuple[PublishedEntry, ...] = ()
+    claims: tuple[ClaimEntry, ...] = ()
+
+    @field_validator("claims")
+    @classmethod
+    def _claims_name_what_is_there(
+        cls, claims: tuple[ClaimEntry, ...], info: ValidationInfo
+    ) -> tuple[ClaimEntry, ...]:
+        models = [entry.name for entry in info.data.get("models", ())]
+        datasets = [entry.name for entry in info.data.get("datasets", ())]
+        for claim in claims:
+            _known("data set", claim.dataset, datasets)
+            _known("model", claim.better, models)
+            _known("model", claim.than, models)
+            if claim.better == claim.than:
+                raise ValueError(f"{claim.better!r} is said to be better than itself")
+        return claims
 
     def narrowed(
         self,

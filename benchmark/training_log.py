@@ -6,6 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from torch import Tensor
+
+from benchmark.snapshots import Snapshots
+
 MOST_POINTS = 200  # of a curve kept with the results
 Progress = Callable[[str, int, int], None]
 
@@ -18,10 +22,16 @@ class TrainingLog:
     """
 
     def __init__(
-        self, folder: Path | None, precision: str, progress: Progress = lambda *_: None
+        self,
+        folder: Path | None,
+        precision: str,
+        progress: Progress = lambda *_: None,
+        snapshots: Snapshots | None = None,
     ) -> None:
         self.folder = folder
         self.precision = precision
+        self.divergence: Mapping[str, Any] | None = None
+        self.snapshots = snapshots
         self._progress = progress
         self._rows: list[dict[str, float]] = []
         self._stored = _read(self._path) if self._path and self._path.exists() else []
@@ -39,6 +49,15 @@ class TrainingLog:
             self._writer.writerow(row)
             self._file.flush()  # a checkpoint that follows must not know more than the file
         self._progress("training", step, total)
+
+    def snapshot(self, step: int, total: int, sample: Callable[[int], Tensor]) -> None:
+        if self.snapshots is not None:
+            self.snapshots(step, total, sample)
+
+    def diverged(self, step: int, total: int, loss: str, value: float) -> None:
+        self.divergence = {"step": step, "steps": total, "loss": loss}
+        if self._before is None:  # it was before the checkpoint that training went on from
+            self._rows = self._stored
 
     def close(self) -> None:
         if self._file is not None:

@@ -9,6 +9,7 @@ from benchmark.metrics.base import OF_SAMPLES, Metric
 from benchmark.paired import Comparison, compare_likelihoods, in_bits
 from benchmark.paired_samples import compare_values
 from benchmark.report.contents import answer, current, models_of, settings_key
+from benchmark.report.p_values import benjamini_hochberg
 from benchmark.report.ranking import Standing, standing
 from benchmark.store import Cell, Result
 
@@ -16,6 +17,7 @@ TABLES = ("likelihood", *OF_SAMPLES, "modes")
 COMPARED = tuple(
     metric for metric in METRICS if metric.table in TABLES and metric.better is not None
 )
+BOUNDS = ("sandwich", "lower bound", "upper bound")
 OF_EXAMPLES = ("nll", "bits_per_dim")  # the second is the first in another unit
 _METRICS = {metric.name: metric for metric in METRICS}
 
@@ -64,31 +66,6 @@ def corrected_together(rows: Sequence[Comparison]) -> list[Comparison]:
     ]
 
 
-def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
-    """The least rate of false discoveries at which each hypothesis would be rejected.
-
-    If no two models differ in anything, the probability of any rejection at 5 % is at most 5 %,
-    for independent and for positively dependent p-values.
-
-    Args:
-        p_values: of m hypotheses, in any order.
-
-    Returns:
-        m numbers, in the same order, none below its p-value.
-
-    Source: Benjamini and Hochberg 1995, "Controlling the false discovery rate", Journal of the
-    Royal Statistical Society B 57(1), section 3.1.
-    """
-    adjusted = [0.0] * len(p_values)
-    least = 1.0
-    descending = sorted(range(len(p_values)), key=lambda index: -p_values[index])
-    for passed, index in enumerate(descending):
-        rank = len(p_values) - passed
-        least = min(least, p_values[index] * len(p_values) / rank)
-        adjusted[index] = least
-    return adjusted
-
-
 def _compare(metric: Metric, cells: Sequence[Cell], first: str, second: str) -> Comparison | str:
     by_model = models_of(cells, ())
     its, others = by_model.get(first, {}), by_model.get(second, {})
@@ -100,6 +77,8 @@ def _compare(metric: Metric, cells: Sequence[Cell], first: str, second: str) -> 
             return f"{model}: {known}"
     assert not isinstance(results, str)
     assert not isinstance(other_results, str)
+    if any(its.meaning in BOUNDS for its in (*results.values(), *other_results.values())):
+        return "a bound, and by how much it is off is not known"
     outcome = compare_values(metric, (first, results), (second, other_results))
     return "no error bar is stored" if outcome is None else outcome
 

@@ -35,7 +35,7 @@ def test_models_know_only_the_contract_of_the_instrument():
 
 def test_the_contract_imports_nothing_but_torch():
     names = {name.split(".")[0] for _, name in imports_of("benchmark") if _ == "benchmark/spec.py"}
-    assert names <= {"math", "dataclasses", "pathlib", "typing", "torch"}
+    assert names <= {"collections", "math", "dataclasses", "pathlib", "typing", "torch"}
 
 
 def test_the_report_reads_stored_results_and_the_metrics_table_only():

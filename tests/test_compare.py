@@ -9,7 +9,7 @@ from factories import cell, result
 from benchmark import store, verdicts
 from benchmark.manifest import DataConditions, Manifest
 from benchmark.metrics import METRICS
-from benchmark.run import question
+from benchmark.plan import question
 from benchmark.verdicts import compare_cells
 
 CONDITIONS = {

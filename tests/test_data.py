@@ -1,4 +1,3 @@
-import math
 import os
 import struct
 from dataclasses import replace
@@ -13,28 +12,37 @@ from benchmark.data import DATASETS, load_dataset
 from benchmark.data.base import DataSet
 from benchmark.data.dequantised import _dequantised
 from benchmark.data.files import load_user_images, read_images
-from benchmark.data.mixture import Mixture, grid, ring
 from benchmark.errors import UserError
 from benchmark.spec import DataSpec
 
 HASHES = {
     "ring": "95352288f80a0578",
     "grid": "89a820d8ca3e715a",
+    "ring_rare": "297e4a240856f821",
+    "lines": "e6fe2977bbdf0fc6",
+    "manifold": "3fd00c2eb59efd0e",
+    "high": "f76f9050991c5ce2",
     "digits": "9be76f645ff957a3",
     "mnist": "ff9b19403812b18b",
     "fashion_mnist": "e752d38aaa8d9679",
     "cifar10": "ac061d4bb156bf79",
     "mnist_dequantised": "a6d6e104f5b4cef6",
+    "stacked_mnist": "3caa93c1e719d429",
 }
-REAL = ("mnist", "fashion_mnist", "cifar10", "mnist_dequantised")
+REAL = ("mnist", "fashion_mnist", "cifar10", "mnist_dequantised", "stacked_mnist")
 SIZES = {
     "ring": (50_000, 10_000, 10_000),
     "grid": (50_000, 10_000, 10_000),
+    "ring_rare": (50_000, 10_000, 10_000),
+    "lines": (50_000, 10_000, 10_000),
+    "manifold": (50_000, 10_000, 10_000),
+    "high": (10_000, 2_500, 2_500),
     "digits": (997, 400, 400),
     "mnist": (50_000, 10_000, 10_000),
     "fashion_mnist": (50_000, 10_000, 10_000),
     "cifar10": (40_000, 10_000, 10_000),
     "mnist_dequantised": (50_000, 10_000, 10_000),
+    "stacked_mnist": (128_000, 26_000, 26_000),
 }
 DIGITS = DataSpec((1, 8, 8), levels=17)
 PLANE = DataSpec((2,))
@@ -62,7 +70,7 @@ def test_splits_have_their_sizes_and_their_recorded_content(name):
     assert data.hash == HASHES[name]
 
 
-@pytest.mark.parametrize("name", ["ring", "grid"])
+@pytest.mark.parametrize("name", ["ring", "grid", "ring_rare", "lines", "manifold", "high"])
 def test_no_point_is_in_two_splits(name):
     data = load(name)
     everything = torch.cat([data.train, data.validation, data.test])
@@ -134,73 +142,6 @@ def test_a_path_that_does_not_exist_is_said_to():
         load_dataset("nowhere/images.npz")
 
 
-# Mixtures
-
-
-def test_the_ring_has_eight_distinct_modes_on_the_unit_circle():
-    means = ring().means
-    distances = torch.cdist(means, means) + 9 * torch.eye(8)
-    assert torch.allclose(means.norm(dim=1), torch.ones(8, dtype=torch.float64))
-    assert distances.min().item() == pytest.approx(2 * math.sin(math.pi / 8))
-
-
-def test_the_grid_has_its_corners_and_spacing():
-    means = grid().means
-    assert len(means.unique(dim=0)) == 25
-    assert (means.min().item(), means.max().item()) == (-4, 4)
-    assert torch.pdist(means).min().item() == 2
-
-
-def skewed_mixture() -> Mixture:
-    """Three overlapping modes of unequal weight, in general position."""
-    means = torch.tensor([[0.3, -0.7], [1.1, 0.4], [-0.9, 0.8]], dtype=torch.float64)
-    return Mixture(means, 0.6, torch.tensor([0.5, 0.2, 0.3], dtype=torch.float64))
-
-
-@pytest.mark.parametrize(
-    ("mixture", "reach", "step"),
-    [(ring(), 1.1, 0.005), (grid(), 4.5, 0.025), (skewed_mixture(), 6.0, 0.05)],
-    ids=["ring", "grid", "skewed"],
-)
-def test_the_density_integrates_to_one(mixture, reach, step):
-    axis = torch.arange(-reach, reach, step, dtype=torch.float64)
-    total = sum(
-        mixture.log_prob(torch.cartesian_prod(part, axis)).exp().sum() for part in axis.split(50)
-    )
-    assert total.item() * step**2 == pytest.approx(1, abs=1e-6)
-
-
-@pytest.mark.parametrize("mixture", [ring(), grid()], ids=["ring", "grid"])
-def test_the_entropy_of_separate_modes_is_that_of_the_choice_and_of_one_mode(mixture):
-    expected = math.log(len(mixture.means)) + math.log(2 * math.pi * math.e * mixture.sigma**2)
-    assert mixture.entropy == pytest.approx(expected, abs=1e-9)
-
-
-def test_the_entropy_of_overlapping_modes_agrees_with_sampling():
-    mixture = skewed_mixture()
-    surprise = -mixture.log_prob(mixture.sample(400_000, torch.Generator().manual_seed(5)))
-    error = surprise.std().item() / math.sqrt(len(surprise))
-    assert mixture.entropy == pytest.approx(surprise.mean().item(), abs=4 * error)
-    assert error < 0.002
-
-
-def test_samples_have_the_moments_of_the_mixture():
-    mixture, n = skewed_mixture(), 400_000
-    x = mixture.sample(n, torch.Generator().manual_seed(6))
-    mean = mixture.weights @ mixture.means
-    centred = mixture.means - mean
-    covariance = (centred.T * mixture.weights) @ centred + 0.36 * torch.eye(2)
-    torch.testing.assert_close(x.mean(dim=0), mean, atol=0.01, rtol=0)
-    torch.testing.assert_close(x.T.cov(), covariance, atol=0.01, rtol=0)
-
-
-@pytest.mark.parametrize("name", ["ring", "grid"])
-def test_the_test_split_is_as_likely_as_the_entropy_says(name):
-    data = load(name)
-    surprise = -data.mixture.log_prob(data.test)
-    assert surprise.mean().item() == pytest.approx(data.mixture.entropy, abs=0.04)
-
-
 # torchvision's sets
 
 
@@ -223,6 +164,7 @@ def test_idx_files_become_three_disjoint_splits_with_their_labels(tmp_path, name
     assert data.spec == DataSpec((1, 2, 3), levels=256)
     assert (len(data.train), len(data.validation), len(data.test)) == (20, 10_000, 30)
     assert torch.equal(data.train[:, 0, 0, 0].long() % 10, data.train_labels)
+    assert torch.equal(data.validation[:, 0, 0, 0].long() % 10, data.validation_labels)
     assert torch.equal(data.test[:, 0, 0, 0].long() % 10, data.test_labels)
     rows = torch.cat([data.train, data.validation]).flatten(1)
     assert len(rows.unique(dim=0)) == 10_020

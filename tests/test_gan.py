@@ -1,8 +1,10 @@
 import pytest
 import torch
+from test_train import IMAGES, POINTS, Notes, examples
+from torch import nn
 
-from benchmark.spec import DataSpec
-from zoo.gan import GAN, discriminator_loss, minimax_loss, non_saturating_loss
+from benchmark.spec import DataSpec, TrainingDiverged
+from zoo.gan import GAN, LOSSES, discriminator_loss, minimax_loss, non_saturating_loss
 
 
 def test_losses_are_the_cross_entropies_of_the_discriminators_probabilities():
@@ -30,11 +32,75 @@ def test_only_the_minimax_loss_saturates_where_samples_are_rejected():
     assert slopes[1] == pytest.approx(-1, abs=1e-5)
 
 
-def test_an_unknown_loss_is_refused():
-    with pytest.raises(
-        ValueError, match="loss must be 'non_saturating' or 'minimax', got 'hinge'"
-    ):
-        GAN(DataSpec((2,)), loss="hinge")
+def test_the_other_losses_are_their_papers():
+    real, generated = torch.tensor([[2.0, -1.0]]), torch.tensor([[0.5, -3.0, 1.0]])
+    expected = {  # of the discriminator and of the generator
+        "least_squares": ((1 + 4) / 4 + (0.25 + 9 + 1) / 6, (0.25 + 16 + 0) / 6),
+        "wasserstein": (-1.5 / 3 - 0.5, 1.5 / 3),
+        "hinge": ((0 + 2) / 2 + (1.5 + 0 + 2) / 3, 1.5 / 3),
+    }
+    for name, (discriminator, generator) in expected.items():
+        loss = LOSSES[name]
+        assert loss.discriminator(real, generated).tolist() == pytest.approx([discriminator])
+        assert loss.generator(generated).tolist() == pytest.approx([generator])
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_rewards_telling_data_from_samples_and_deceiving(name):
+    loss = LOSSES[name]
+    apart, mixed_up = torch.full((1, 4), 0.3), torch.full((1, 4), -0.3)
+    assert loss.discriminator(apart, mixed_up) < loss.discriminator(mixed_up, apart)
+    assert loss.generator(apart) < loss.generator(mixed_up)
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"loss": "hing"}, "loss must be one of 'minimax', 'non_saturating', .*, got 'hing'"),
+        ({"penalty": "one_sided"}, "'none' or one of 'two_sided', 'dragan', got 'one_sided'"),
+        ({"critic_steps": 0}, "critic_steps must be at least 1, got 0"),
+        ({"unroll": -1}, "unroll must not be negative, got -1"),
+        ({"unroll": 1, "clip": 0.1}, "choose unroll or clip"),
+        ({"pack": 3, "batch_size": 256}, "pack must divide the batch size 256, got 3"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        GAN(DataSpec((2,)), **settings)
+
+
+VARIANTS = [
+    *({"loss": loss} for loss in LOSSES),
+    {"penalty": "two_sided"},
+    {"penalty": "dragan"},
+    {"loss": "wasserstein", "clip": 0.1, "critic_steps": 2},
+    {"loss": "hinge", "spectral": True},
+    {"pack": 2},
+    {"unroll": 2},
+    {"ema_decay": 0.0},
+]
+
+
+@pytest.mark.parametrize("spec", [POINTS, IMAGES], ids=["points", "images"])
+@pytest.mark.parametrize("settings", VARIANTS, ids=str)
+def test_every_variant_trains_alone_and_together(settings, spec):
+    models = [GAN(spec, steps=3, width=4, batch_size=8, latents=2, **settings) for _ in range(2)]
+    before = [nn.utils.parameters_to_vector(model.parameters()) for model in models]
+    logs = [Notes(), Notes()]
+    models[0].fit_together(models, examples(spec), examples(spec), 1.0, logs)
+    models[1].fit(examples(spec), examples(spec), 1.0, Notes())
+    for model, old, log in zip(models, before, logs, strict=True):
+        after = nn.utils.parameters_to_vector(model.parameters())
+        assert after.isfinite().all()
+        assert (after != old).float().mean() > 0.5
+        assert list(log.rows) == [1, 2, 3]
+    assert not torch.equal(models[0].sample(5), models[1].sample(5))
+
+
+def test_a_loss_that_explodes_ends_training_by_name():
+    model = GAN(POINTS, loss="kl", learning_rate=1e4, steps=60, width=4)
+    with pytest.raises(TrainingDiverged, match=r"became (nan|inf|-inf) at step"):
+        model.fit(examples(POINTS), examples(POINTS), 1.0, Notes())
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 2, 2), (3, 7, 9), (1, 28, 28), (3, 32, 32)])

@@ -36,6 +36,14 @@ def test_is_the_direct_double_sum_at_unequal_sizes():
     assert found.item() == pytest.approx(direct_mmd(real, generated, WIDTHS), rel=1e-9)
 
 
+def test_several_pairs_of_sets_are_compared_apart():
+    pairs = [two_sets() for _ in range(3)]
+    real, generated = (torch.stack(sets) for sets in zip(*pairs, strict=True))
+    found = squared_mmd(real=real, generated=generated, bandwidths=WIDTHS)
+    expected = [direct_mmd(x, y, WIDTHS) for x, y in pairs]
+    assert found.tolist() == pytest.approx(expected, rel=1e-9)
+
+
 def test_is_never_negative_and_zero_for_equal_sets():
     real, generated = two_sets(4, 4)
     assert squared_mmd(real=real, generated=generated, bandwidths=WIDTHS) > 0
@@ -58,10 +66,11 @@ def test_its_gradient_is_the_slope_of_the_direct_double_sum():
 def test_the_loss_is_the_root_and_its_slope_stays_finite_for_equal_sets():
     model = GMMN(DataSpec((3,)), width=4)
     real, generated = two_sets()
-    loss = model.loss(real, generated, WIDTHS)
+    loss = model.loss(real[None], generated[None], WIDTHS)
+    assert loss.shape == (1,)
     assert loss.item() == pytest.approx(math.sqrt(direct_mmd(real, generated, WIDTHS)), rel=1e-9)
     same = real.clone().requires_grad_()
-    model.loss(real, same, WIDTHS).backward()
+    model.loss(real[None], same[None], WIDTHS).sum().backward()
     assert same.grad.isfinite().all()
 
 
@@ -70,7 +79,7 @@ def test_half_precision_around_the_loss_does_not_reach_it():
     real, generated = (x.float() for x in two_sets())
     expected = squared_mmd(real=real, generated=generated, bandwidths=WIDTHS).sqrt()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(model.loss(real, generated, WIDTHS), expected)
+        assert torch.equal(model.loss(real[None], generated[None], WIDTHS), expected[None])
 
 
 def test_default_bandwidths_follow_the_scale_of_the_data():
@@ -108,6 +117,16 @@ def test_training_brings_samples_to_the_data():
     assert left == pytest.approx(0.25, abs=0.06)
     near = (drawn - 10).norm(dim=1)
     assert near.median().item() == pytest.approx(math.sqrt(10), abs=0.4)
+
+
+def test_several_networks_are_trained_each_on_its_own():
+    data = torch.randn(500, 2) * torch.tensor([0.5, 2.0]) + 3
+    models = [GMMN(DataSpec((2,)), steps=120, batch_size=64, width=32) for _ in range(3)]
+    models[0].fit_together(models, data, data[:100], 1.0, [QUIET] * 3)
+    drawn = torch.stack([model.sample(2_000) for model in models])
+    torch.testing.assert_close(drawn.std(dim=1), data.std(dim=0).expand(3, 2), rtol=0.3, atol=0)
+    weights = [model.generator[0][0].weight for model in models]
+    assert not torch.allclose(weights[0], weights[1])
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 7, 9), (1, 28, 28), (3, 32, 32)])

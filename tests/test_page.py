@@ -95,6 +95,7 @@ def page(browser, address):
     show(browser, width=1280, scheme="light")
     for kind in ("browser", "performance"):
         browser.get_log(kind)  # what the page before has left there
+    browser.get("about:blank")  # else the same page counts as loaded before it is
     browser.get(address)
     return browser
 

@@ -15,6 +15,9 @@ class Silence:
     def __call__(self, step, total, **losses):
         pass
 
+    def snapshot(self, step, total, sample):
+        pass
+
 
 def random_model(spec, **settings):
     """A model whose weights are far from their first values, so that everything matters."""

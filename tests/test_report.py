@@ -230,6 +230,18 @@ def test_without_curves_there_is_no_figure():
     assert curves_figure("ring", [full_cell("ring", "data", 0)], MODELS) is None
 
 
+def test_a_crowd_of_lines_is_a_picture_and_a_few_are_lines():
+    seeds = [full_cell("ring", "gan", seed) for seed in range(10)]
+    cells = [
+        replace(each, identity=replace(each.identity, model=f"gan_{number}"))
+        for number in range(7)
+        for each in seeds
+    ]
+    few, crowd = (curves_figure("ring", its, ()) for its in (cells[:60], cells))
+    assert (few.file_name, crowd.file_name) == ("curves_ring.svg", "curves_ring.png")
+    assert crowd.content.startswith(b"\x89PNG")
+
+
 def test_every_decoder_has_its_sandwich_drawn_at_its_lowest_seed(suite):
     cells = [each for each in suite if each.identity.dataset == "digits"]
     drawing = sandwich_figure("digits", cells, MODELS)

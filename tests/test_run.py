@@ -9,7 +9,8 @@ import torch
 
 from benchmark.data import load_dataset
 from benchmark.metrics.base import Conditions
-from benchmark.run import Plan, check_samples, measure, run_cell
+from benchmark.plan import Plan
+from benchmark.run import check_samples, measure, run_cell
 from benchmark.spec import DataSpec
 from benchmark.store import Identity, save
 
@@ -96,7 +97,7 @@ def test_reused_results_stand_only_for_the_model_they_measured(tmp_path, monkeyp
 
 @pytest.mark.parametrize("stop", ["training", "sampling", "measuring MMD²"])
 def test_a_run_stopped_anywhere_ends_with_the_same_numbers(tmp_path, monkeypatch, stop):
-    monkeypatch.setattr("zoo.train.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("zoo.loop.CHECKPOINT_SECONDS", 0.0)
 
     class Stop(BaseException):
         pass

@@ -2,8 +2,11 @@ import pytest
 
 from benchmark.data import DATASETS
 from benchmark.errors import UserError
+from benchmark.manifest import Manifest, load_manifest
+from benchmark.metrics import METRICS
 from benchmark.metrics.base import Annealing
 from benchmark.models import load_factory
+from benchmark.planning import Options, plan_cells
 from benchmark.suite import load_suite, suite_names
 
 SMALL = """
@@ -61,6 +64,14 @@ def test_a_suite_is_read_from_a_file_and_named_after_it(tmp_path):
         (SMALL.replace('"floor"', '"flor"'), r"models\.0\.role: Input should be 'model'"),
         (SMALL.replace("samples = 100", "samples = 1"), r"datasets\.0\.samples: .* 2"),
         (SMALL + "\n[", "is no TOML"),
+        (
+            SMALL.replace("examples", 'tables = ["mode"]\nexamples'),
+            r"datasets\.0\.tables\.0: .*'modes'",
+        ),
+        (
+            SMALL.replace("examples", 'metrics = ["fit"]\nexamples'),
+            r"datasets\.0\.metrics\.0: .*no metric named 'fit'; did you mean 'fid'",
+        ),
         (annealed("chain = 4"), r"datasets\.0\.annealing\.chain: "),
         (annealed("chains = 4.5"), r"datasets\.0\.annealing\.chains: .* integer"),
         (annealed("chains = 0"), r"datasets\.0\.annealing: .*chains must be at least 2, got 0"),
@@ -92,10 +103,10 @@ def test_a_misspelt_model_is_answered_with_the_nearest():
 
 
 def test_settings_for_one_data_set_add_to_the_common_ones(tmp_path):
-    text = SMALL + "[models.settings]\na = 1\nb = 2\n[models.settings_for.ring]\nb = 3\n"
+    text = SMALL + "[models.settings]\na = [0.5, 1]\nb = 2\n[models.settings_for.ring]\nb = 3\n"
     model = load_suite(written(tmp_path, text)).models[0]
-    assert model.settings_on("ring") == {"a": 1, "b": 3}
-    assert model.settings_on("grid") == {"a": 1, "b": 2}
+    assert model.settings_on("ring") == {"a": [0.5, 1], "b": 3}
+    assert model.settings_on("grid") == {"a": [0.5, 1], "b": 2}
 
 
 def test_a_users_model_becomes_a_row_named_after_its_class():
@@ -109,6 +120,72 @@ def test_a_data_set_says_how_far_annealing_goes_and_keeps_the_other_defaults(tmp
     entry = load_suite(written(tmp_path, annealed("chains = 4"))).datasets[0]
     assert entry.annealing == Annealing(chains=4)
     assert load_suite(written(tmp_path, SMALL)).datasets[0].annealing == Annealing()
+
+
+def asked_under(tmp_path, line):
+    text = SMALL.replace("[[models]]", f"{line}\n[[models]]")
+    options = Options(out=tmp_path / "reports", runs=tmp_path / "runs", device="cpu")
+    (plan,) = plan_cells(load_suite(written(tmp_path, text)), options)
+    return {metric.name: metric for metric, _ in plan.questions}
+
+
+def test_a_data_set_may_ask_for_a_few_tables_and_metrics_alone(tmp_path):
+    asked = asked_under(tmp_path, 'tables = ["modes", "cost"]\nmetrics = ["wasserstein"]')
+    assert {metric.table for metric in asked.values()} == {"modes", "cost", "distances"}
+    assert [name for name in asked if asked[name].table == "distances"] == ["wasserstein"]
+    assert len(asked) == 1 + sum(metric.table in ("modes", "cost") for metric in METRICS)
+    assert list(asked_under(tmp_path, "")) == [metric.name for metric in METRICS]
+
+
+def test_no_network_is_looked_for_where_no_metric_uses_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmark.planning.network_name_for", None)
+    assert asked_under(tmp_path, 'tables = ["modes"]')
+    with pytest.raises(TypeError, match="NoneType"):
+        asked_under(tmp_path, 'metrics = ["fid"]')
+
+
+CLAIM = """
+[[models]]
+name = "gan"
+factory = "zoo.gan:GAN"
+[[claims]]
+sentence = "A GAN captures more modes than noise."
+source = "Somebody 2017"
+dataset = "ring"
+better = "gan"
+than = "noise"
+metric = "modes"
+"""
+
+
+def test_claims_are_read_and_kept_beside_the_results(tmp_path):
+    suite = load_suite(written(tmp_path, SMALL + CLAIM))
+    (claim,) = suite.claims
+    assert (claim.better, claim.than, claim.metric) == ("gan", "noise", "modes")
+    kept = Manifest(
+        title="", description="", budget=1, models=(), datasets={}, claims=suite.claims
+    )
+    kept.save(tmp_path)
+    assert load_manifest(tmp_path) == kept
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        (CLAIM.replace('"ring"', '"rings"'), "claims: .*no data set named 'rings'; did you mean"),
+        (CLAIM.replace('than = "noise"', 'than = "nois"'), "claims: .*no model named 'nois'; did"),
+        (CLAIM.replace('better = "gan"', 'better = "gn"'), "claims: .*no model named 'gn'; did"),
+        (
+            CLAIM.replace('than = "noise"', 'than = "gan"'),
+            "'gan' is said to be better than itself",
+        ),
+        (CLAIM.replace('"modes"', '"parameters"'), "metric: .*parameters has no better way"),
+        (CLAIM.replace('"modes"', '"mode"'), "metric: .*no metric named 'mode'; did you mean"),
+    ],
+)
+def test_a_claim_about_what_is_not_there_is_refused(tmp_path, wrong, complaint):
+    with pytest.raises(UserError, match=complaint):
+        load_suite(written(tmp_path, SMALL + wrong))
 
 
 def test_published_values_are_read_with_their_source(tmp_path):

@@ -9,6 +9,7 @@ from factories import MODELS, cell, full_cell, full_suite, result
 
 from benchmark.metrics import METRICS
 from benchmark.report.files import WIDE, csv_table, latex_table, markdown_table
+from benchmark.report.long_table import long_table
 from benchmark.report.numbers import written, written_with_spread
 from benchmark.report.summary import Entry, mark_best, summarise
 from benchmark.report.tables import build_table, build_tables
@@ -241,7 +242,9 @@ def test_a_metric_that_applies_to_no_model_is_a_sentence_and_no_column():
     table = build_table("modes", "digits", full_suite(("digits",)), MODELS)
     assert table.columns == ()
     assert table.remarks == (
-        "No column for Modes, High quality and KL over modes: the data set's modes are not known.",
+        "No column for Modes, High quality, KL over modes, Forward KL, Spread in modes, Rare modes, "
+        "Support, Energy distance, Worst mode gap, First coverage and Modes lost: the data set's "
+        "modes are not known.",
     )
 
 
@@ -465,3 +468,21 @@ def test_what_a_measurement_says_of_itself_stands_below_the_table_once():
     ]
     remarks = build_table("samples", "digits", cells, MODELS).remarks
     assert remarks.count("FID: 400 samples in 2048 dimensions are few.") == 1
+
+
+# What a suite does not ask for
+
+
+def test_tables_and_metrics_that_no_cell_was_asked_for_are_not_mentioned():
+    cells = [
+        cell("digits", "vae", 0, [result("modes", 7.0), result("mode_kl", reason="none there")]),
+        cell("digits", "gan", 0, [result("modes", 3.0)]),
+    ]
+    (table,) = build_tables("digits", cells, MODELS)
+    assert table.name == "mode_coverage"
+    assert texts(table) == {"vae": ["7.0"], "gan": ["3.0"]}
+    dropped = [remark for remark in table.remarks if remark.startswith("No column")]
+    assert dropped == ["No column for KL over modes: none there."]
+    rows = csv.DictReader(io.StringIO(long_table(cells, MODELS, ["digits"])))
+    assert {row["metric"] for row in rows} == {"modes", "mode_kl"}
+    assert "Modes" in summary_table(cells, MODELS)

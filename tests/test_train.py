@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-import zoo.train
-from benchmark.spec import DataSpec
+import zoo.loop
+from benchmark.spec import DataSpec, TrainingDiverged
 from zoo.gan import GAN
-from zoo.train import TrainingDiverged, adam, descend, linear_decay, scaled_steps, train
+from zoo.train import adam, descend, linear_decay, scaled_steps, train
 from zoo.vae import VAE
 from zoo.vae_gan import VAEGAN
 from zoo.wgan_gp import WGANGP
@@ -32,11 +32,14 @@ class Notes:
             raise Interrupted
         self.rows[step] = losses
 
+    def snapshot(self, step, total, sample):
+        pass
+
 
 @pytest.fixture
 def save_always(monkeypatch):
-    monkeypatch.setattr(zoo.train, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(zoo.train, "FLUSH_STEPS", 5)
+    monkeypatch.setattr(zoo.loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(zoo.loop, "FLUSH_STEPS", 5)
 
 
 def examples(spec):

@@ -7,7 +7,8 @@ from scipy import stats
 
 from benchmark.metrics import METRICS
 from benchmark.paired import Comparison
-from benchmark.verdicts import COMPARED, benjamini_hochberg, compare_cells, corrected_together
+from benchmark.report.p_values import benjamini_hochberg
+from benchmark.verdicts import COMPARED, compare_cells, corrected_together
 
 METRIC = {metric.name: metric for metric in METRICS}
 
@@ -52,6 +53,17 @@ def test_a_verdict_is_lost_among_many_metrics():
     rows = [compared(name, 0.9) for name in ("kid", "precision", "recall")]
     assert compared("fid", 0.03).verdict == "gan"
     assert corrected_together([compared("fid", 0.03), *rows])[0].verdict == "undecided"
+
+
+def test_bounds_of_a_metric_without_slack_are_not_compared():
+    gaps = [result("worst_mode_gap", 0.2, standard_error=0.01, meaning="exact")]
+    bounds = [result("worst_mode_gap", 9.0, standard_error=0.01, meaning="sandwich")]
+    cells = [cell("ring", "vae", 0, bounds), cell("ring", "gmm", 0, gaps)]
+    assert "a bound" in compare_cells(cells, "gmm", "vae").missing["Worst mode gap"]
+    cells = [cell("ring", "vae", 0, gaps), cell("ring", "gmm", 0, gaps)]
+    assert [row.metric.name for row in compare_cells(cells, "gmm", "vae").rows] == [
+        "worst_mode_gap"
+    ]
 
 
 def test_every_metric_with_a_direction_is_compared_or_says_why():

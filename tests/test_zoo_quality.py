@@ -25,8 +25,7 @@ def trained(name, data):
 def test_modes_are_captured_with_a_seed_that_nobody_looked_at(name, dataset, least):
     data = load_dataset(dataset)
     _, drawn = trained(name, data)
-    mixture = data.mixture
-    found = mode_coverage(drawn, means=mixture.means, sigma=mixture.sigma, weights=mixture.weights)
+    found = mode_coverage(data.mixture.assign(drawn), data.mixture.weights)
     assert found.captured >= least
 
 

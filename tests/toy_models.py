@@ -1,9 +1,11 @@
 """Small models for the tests of the program itself: quick, and faulty on purpose."""
 
+import math
+
 import torch
 from torch import nn
 
-from benchmark.spec import DataSpec
+from benchmark.spec import DataSpec, TrainingDiverged
 
 
 class Quick(nn.Module):
@@ -48,6 +50,23 @@ class Quick(nn.Module):
 class Diverges(Quick):
     def fit(self, train, validation, budget, log):
         raise FloatingPointError("loss became nan at step 7")
+
+
+class BecomesNaN(Quick):
+    def fit(self, train, validation, budget, log):
+        raise TrainingDiverged("loss", math.nan, 7, 9)
+
+
+class OneDiverges(Quick):
+    def fit_together(self, models, train, validation, budget, logs):
+        for model, log in zip(models, logs, strict=True):
+            model.fit(train, validation, budget, log)
+        logs[1].diverged(7, 9, "loss", math.nan)
+
+
+class BreaksTogether(Quick):
+    def fit_together(self, models, train, validation, budget, logs):
+        raise RuntimeError("no luck")
 
 
 class Dies(Quick):

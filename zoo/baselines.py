@@ -116,10 +116,10 @@ class PixelMarginals(Fitted):
 
     def fit(self, train: Tensor, validation: Tensor, budget: float, log: Log) -> None:
         assert self.spec.levels is not None
-        flat = train.flatten(1).long()
         counts = torch.ones(self.spec.dims, self.spec.levels, device=train.device)
-        for rows in flat.split(1_000):
-            counts.scatter_add_(1, rows.T, torch.ones_like(rows.T, dtype=counts.dtype))
+        for rows in train.flatten(1).split(1_000):
+            columns = rows.T.long()
+            counts.scatter_add_(1, columns, torch.ones_like(columns, dtype=counts.dtype))
         self.log_mass = (counts / counts.sum(dim=1, keepdim=True)).log()
 
     def sample(self, n: int) -> Tensor:

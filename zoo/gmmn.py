@@ -7,8 +7,8 @@ from torch import Tensor
 
 from benchmark.spec import DataSpec, Log
 from zoo.layers import PushForward, setting
-from zoo.train import adam, descend, linear_decay, scaled_steps
-from zoo.train import train as run_training
+from zoo.together import Together
+from zoo.train import adam, descend, linear_decay, scaled_steps, train_together
 
 # Of the mean squared distance between images. On MNIST with values in [0, 1] that is about 100, so
 # these are the source's 2, 5, 10, 20, 40 and 80, carried over to data of any size and scale.
@@ -26,17 +26,17 @@ def squared_mmd(*, real: Tensor, generated: Tensor, bandwidths: Sequence[float])
     be non-negative more than unbiased.
 
     Args:
-        real: [n, d] data.
-        generated: [m, d] samples, through which gradients flow.
+        real: [..., n, d] data.
+        generated: [..., m, d] samples, through which gradients flow.
         bandwidths: squared lengths.
 
     Returns:
-        A number in [0, 2 len(bandwidths)], of the dtype of the examples.
+        [...] in [0, 2 len(bandwidths)], of the dtype of the examples.
 
     Source: Li et al. 2015, arXiv:1502.02761, eq. 3; kernels of section 5.1 and the authors' code.
     """
     # Distances come from inner products, which lose digits far from the origin.
-    centre = real.mean(dim=0)
+    centre = real.mean(dim=-2, keepdim=True)
     x, y = real - centre, generated - centre
     within = _mean_kernel(x, x, bandwidths) + _mean_kernel(y, y, bandwidths)
     return within - 2 * _mean_kernel(x, y, bandwidths)
@@ -65,7 +65,7 @@ class GMMN(PushForward):
         batch_size: data, and as many samples, in a batch; the source says that it must be large.
         latents: dimension of z.
         width: units of a hidden layer, channels of the widest feature map.
-        ema_decay: of the averaged weights that samples come from.
+        ema_decay: of the averaged weights that samples come from, 0 for none.
 
     Source: Li et al. 2015, arXiv:1502.02761, algorithm 1 and section 4.3 (the square root);
     independently Dziugaite et al. 2015, arXiv:1505.03906.
@@ -98,41 +98,61 @@ class GMMN(PushForward):
         """The MMD itself, not its square: its slope does not vanish as the two sets meet.
 
         Args:
-            real: [n, *shape] data, scaled.
-            generated: [m, *shape] samples, scaled.
+            real: [S, n, *shape] data, scaled.
+            generated: [S, m, *shape] samples, scaled.
             bandwidths: squared lengths.
+
+        Returns:
+            [S], one number for each of S networks.
         """
         # Kernels of close examples differ by less than half precision can tell.
         with torch.autocast(real.device.type, enabled=False):
             squared = squared_mmd(
-                real=real.flatten(1), generated=generated.flatten(1), bandwidths=bandwidths
+                real=real.flatten(2), generated=generated.flatten(2), bandwidths=bandwidths
             )
         return squared.clamp(min=SMALLEST).sqrt()
 
     def fit(self, train: Tensor, validation: Tensor, budget: float, log: Log) -> None:
+        self.fit_together([self], train, validation, budget, [log])
+
+    def fit_together(
+        self,
+        models: Sequence["GMMN"],
+        train: Tensor,
+        validation: Tensor,
+        budget: float,
+        logs: Sequence[Log],
+    ) -> None:
         steps = scaled_steps(self.steps, budget)
-        self.scaling.fit(train)
+        for model in models:
+            model.scaling.fit(train)
         bandwidths = self.bandwidths_for(train)
-        optimiser = adam(self.generator.parameters(), self.learning_rate, betas=(0.5, 0.99))
+        generators = Together([model.generator for model in models])
+        optimiser = adam(generators.parameters(), self.learning_rate, betas=(0.5, 0.99))
+
+        def generate(n: int) -> Tensor:
+            z = torch.randn(len(models), n, self.latents, device=train.device)
+            return generators(z).float()
 
         def update(draw: Callable[[], Tensor]) -> Mapping[str, Tensor]:
             real = self.scaling.dequantised(draw())
-            generated = self.generator(self.latent_batch(len(real))).float()
-            discrepancy = self.loss(real, generated, bandwidths)
-            descend(optimiser, discrepancy)
+            discrepancy = self.loss(real, generate(self.batch_size), bandwidths)
+            descend(optimiser, discrepancy.sum())
             return {"mmd": discrepancy}
 
-        run_training(
-            self,
+        train_together(
+            generators,
             update,
+            logs=logs,
             optimisers=[optimiser],
             schedulers=[linear_decay(optimiser, steps, start=0.5)],
             data=train,
             steps=steps,
             batch_size=self.batch_size,
-            log=log,
-            ema_decay=self.ema_decay,
+            sample=lambda n: self.scaling.inverse(generate(n)),
+            ema_decay=self.ema_decay or None,
         )
+        generators.write_back()
 
     def bandwidths_for(self, train: Tensor) -> list[float]:
         """Squared lengths for training data [n, *shape], in the unit of scaled data."""
@@ -144,7 +164,7 @@ class GMMN(PushForward):
 
 
 def _mean_kernel(x: Tensor, y: Tensor, bandwidths: Sequence[float]) -> Tensor:
-    squares = x.square().sum(dim=1)[:, None] + y.square().sum(dim=1) - 2 * (x @ y.T)
-    exponent = squares.clamp(min=0) * -0.5
-    kernels = [torch.exp(exponent / width).mean() for width in bandwidths]
-    return torch.stack(kernels).sum()
+    squares = x.square().sum(dim=-1)[..., :, None] + y.square().sum(dim=-1)[..., None, :]
+    exponent = (squares - 2 * (x @ y.mT)).clamp(min=0) * -0.5
+    kernels = [torch.exp(exponent / width).mean(dim=(-2, -1)) for width in bandwidths]
+    return torch.stack(kernels).sum(dim=0)

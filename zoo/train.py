@@ -1,28 +1,18 @@
 """The one training loop: batches, averaging, checkpoints that resume, and a guard against NaN."""
 
-import math
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
-from torch.optim.swa_utils import AveragedModel
 
 from benchmark.spec import Log
+from zoo import loop
+from zoo.loop import Loop
 
 Update = Callable[[Callable[[], Tensor]], Mapping[str, Tensor]]
-
-FLUSH_STEPS = 50  # losses stay on the device for so many steps, so that a GPU is not kept waiting
-CHECKPOINT_SECONDS = 15.0
-
-
-class TrainingDiverged(RuntimeError):
-    """A loss stopped being a finite number."""
 
 
 def scaled_steps(steps: int, budget: float) -> int:
@@ -66,6 +56,7 @@ def train(
     steps: int,
     batch_size: int,
     log: Log,
+    sample: Callable[[int], Tensor] | None = None,
     schedulers: Sequence[LRScheduler] = (),
     ema_decay: float | None = None,
     validate: Callable[[nn.Module], float] | None = None,
@@ -88,6 +79,8 @@ def train(
         steps: how many calls of `update`.
         batch_size: examples in a batch, drawn with replacement.
         log: takes the losses of every step; its folder holds the checkpoint.
+        sample: draws [n, *shape] with the model's current weights, for the log's snapshots; the
+            loop lends the model its averaged weights meanwhile. None for no snapshots.
         schedulers: saved with the checkpoint; the loop steps them once after each update.
         ema_decay: of the exponential moving average of weights, None for none. The first steps
             decay faster, so that a short run is not an average over its beginning.
@@ -97,23 +90,98 @@ def train(
     Raises:
         TrainingDiverged: a loss became NaN or infinite; the message names loss and step.
     """
-    loop = _Loop(model, optimisers, schedulers, ema_decay, steps, log)
-    loop.resume()
-    autocast = _autocast(data.device, log.precision)
+
+    def update_one(draw: Callable[[], Tensor]) -> Mapping[str, Tensor]:
+        losses = update(lambda: draw().squeeze(0))
+        return {name: loss.unsqueeze(0) for name, loss in losses.items()}
+
+    def keep_best(running: Loop) -> None:
+        if validate is not None and (running.step % validate_every == 0 or running.is_over):
+            running.keep_best(validate)
+
+    _run(
+        Loop(model, optimisers, schedulers, ema_decay, steps, [log]),
+        update_one,
+        data=data,
+        batch_size=batch_size,
+        sample=None if sample is None else lambda n: sample(n).unsqueeze(0),
+        after_step=keep_best,
+    )
+
+
+def train_together(
+    model: nn.Module,
+    update: Update,
+    *,
+    logs: Sequence[Log],
+    optimisers: Sequence[Optimizer],
+    data: Tensor,
+    steps: int,
+    batch_size: int,
+    sample: Callable[[int], Tensor] | None = None,
+    schedulers: Sequence[LRScheduler] = (),
+    ema_decay: float | None = None,
+) -> None:
+    """Trains S copies that are stacked in `model`, as `train` trains one, each with its own log.
+
+    Sum the losses over the copies before the backward pass: parameters are their own, so each
+    gets its own gradient. A copy whose losses stop being finite goes on as it may without
+    disturbing the others; its log takes no more rows and is told in the end.
+
+    Args:
+        model: holds the weights of all copies, in `zoo.together.Together` for example.
+        update: as for `train`, with batches [S, batch_size, *shape] and losses [S]. Batches are
+            drawn for each copy on its own.
+        logs: S of them; the first one's folder holds the checkpoint of all.
+        optimisers: as for `train`, and so are
+        data: [n, *shape],
+        steps: and
+        batch_size: of each copy.
+        sample: draws [S, n, *shape].
+        schedulers: as for `train`.
+        ema_decay: the same.
+
+    Raises:
+        TrainingDiverged: there is only one copy, and a loss became NaN or infinite.
+    """
+    _run(
+        Loop(model, optimisers, schedulers, ema_decay, steps, logs),
+        update,
+        data=data,
+        batch_size=batch_size,
+        sample=sample,
+    )
+
+
+def _run(
+    running: Loop,
+    update: Update,
+    *,
+    data: Tensor,
+    batch_size: int,
+    sample: Callable[[int], Tensor] | None,
+    after_step: Callable[[Loop], None] = lambda _: None,
+) -> None:
+    running.resume()
+    autocast = _autocast(data.device, running.logs[0].precision)
 
     def draw() -> Tensor:
-        return data[torch.randint(len(data), (batch_size,), device=data.device)]
+        shape = (len(running.logs), batch_size)
+        return data[torch.randint(len(data), shape, device=data.device)]
 
-    model.train()
-    while loop.step < steps:
+    running.model.train()
+    if sample is not None and running.step == 0:
+        running.snapshot(sample)
+    while not running.is_over:
         with autocast():
             losses = update(draw)
-        loop.advance(losses)
-        if validate is not None and (loop.step % validate_every == 0 or loop.step == steps):
-            loop.keep_best(validate)
-        if loop.step % FLUSH_STEPS == 0 or loop.step == steps:
-            loop.flush()
-    loop.finish()
+        running.advance(losses)
+        after_step(running)
+        if sample is not None:
+            running.snapshot(sample)
+        if running.step % loop.FLUSH_STEPS == 0 or running.is_over:
+            running.flush()
+    running.finish()
 
 
 def _autocast(device: torch.device, precision: str) -> Callable[[], AbstractContextManager]:
@@ -124,123 +192,3 @@ def _autocast(device: torch.device, precision: str) -> Callable[[], AbstractCont
     from lightning_fabric import Fabric  # takes seconds to import: only those pay who need it
 
     return Fabric(accelerator=device.type, devices=1, precision="bf16-mixed").autocast
-
-
-def _ramped_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Any], None]:
-    def update(averages: Sequence[Tensor], currents: Sequence[Tensor], updates: Any) -> None:
-        count = int(updates)
-        weight = max(1 - decay, 9 / (10 + count))
-        torch._foreach_lerp_(list(averages), list(currents), weight)
-
-    return update
-
-
-class _Loop:
-    """The state that a checkpoint holds, and what is done to it between steps."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        optimisers: Sequence[Optimizer],
-        schedulers: Sequence[LRScheduler],
-        ema_decay: float | None,
-        steps: int,
-        log: Log,
-    ) -> None:
-        self.model, self.optimisers, self.schedulers = model, optimisers, schedulers
-        self.steps, self.log = steps, log
-        self.average = (
-            AveragedModel(model, multi_avg_fn=_ramped_average(ema_decay), use_buffers=False)
-            if ema_decay is not None
-            else None
-        )
-        self.step = 0
-        self.best_loss = math.inf
-        self.best_state: dict[str, Tensor] | None = None
-        self.pending: list[tuple[int, Mapping[str, Tensor]]] = []
-        self.saved_at = time.monotonic()
-
-    @property
-    def path(self) -> Path | None:
-        return self.log.folder / "training.pt" if self.log.folder else None
-
-    @property
-    def candidate(self) -> nn.Module:
-        """The model as it would be used if training ended now."""
-        return self.average.module if self.average is not None else self.model
-
-    def advance(self, losses: Mapping[str, Tensor]) -> None:
-        self.step += 1
-        for scheduler in self.schedulers:
-            scheduler.step()
-        if self.average is not None:
-            self.average.update_parameters(self.model)
-        self.pending.append((self.step, {name: loss.detach() for name, loss in losses.items()}))
-
-    def keep_best(self, validate: Callable[[nn.Module], float]) -> None:
-        self.candidate.eval()
-        with torch.no_grad():
-            loss = validate(self.candidate)
-        self.model.train()
-        if loss < self.best_loss:
-            self.best_loss = loss
-            state = self.candidate.state_dict()
-            self.best_state = {name: value.detach().clone() for name, value in state.items()}
-
-    def flush(self) -> None:
-        """Hands the pending losses to the log, and saves a checkpoint when it is time."""
-        names = list(self.pending[0][1]) if self.pending else []
-        rows = [torch.stack([row[name].float() for name in names]) for _, row in self.pending]
-        table = torch.stack(rows)
-        for (step, _), values in zip(self.pending, table.tolist(), strict=True):
-            for name, value in zip(names, values, strict=True):
-                if not math.isfinite(value):
-                    raise TrainingDiverged(f"loss {name!r} became {value} at step {step}")
-            self.log(step, self.steps, **dict(zip(names, values, strict=True)))
-        self.pending.clear()
-        if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS and self.step < self.steps:
-            self.save()
-
-    def save(self) -> None:
-        if self.path is None:
-            return
-        state = {
-            "steps": self.steps,
-            "step": self.step,
-            "model": self.model.state_dict(),
-            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
-            "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
-            "average": self.average.state_dict() if self.average is not None else None,
-            "best_loss": self.best_loss,
-            "best_state": self.best_state,
-            "rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        }
-        temporary = self.path.with_suffix(".part")
-        torch.save(state, temporary)
-        temporary.replace(self.path)
-        self.saved_at = time.monotonic()
-
-    def resume(self) -> None:
-        if self.path is None or not self.path.exists():
-            return
-        state = torch.load(self.path, weights_only=True, map_location="cpu")
-        if state["steps"] != self.steps:
-            return
-        self.step, self.best_loss = state["step"], state["best_loss"]
-        self.best_state = state["best_state"]
-        self.model.load_state_dict(state["model"])
-        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
-        for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
-            scheduler.load_state_dict(saved)
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
-        torch.set_rng_state(state["rng"])
-        if state["cuda_rng"]:
-            torch.cuda.set_rng_state_all(state["cuda_rng"])
-
-    def finish(self) -> None:
-        final = self.best_state if self.best_state is not None else self.candidate.state_dict()
-        self.model.load_state_dict(final)
-        self.model.eval()

@@ -148,6 +148,7 @@ class VAE(nn.Module):
             steps=steps,
             batch_size=self.batch_size,
             log=log,
+            sample=self.sample,
             ema_decay=self.ema_decay,
             validate=lambda model: -cast(VAE, model).log_prob_bound(held_out).mean().item(),
         )

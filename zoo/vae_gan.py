@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent, kl_divergence
 
 from benchmark.spec import DataSpec, Log
-from zoo.gan import GENERATOR_LOSSES, discriminator_loss
+from zoo.gan import LOSSES, discriminator_loss
 from zoo.layers import PushForward, analyser, features, setting
 from zoo.train import adam, linear_decay, scaled_steps
 from zoo.train import train as run_training
@@ -54,7 +54,7 @@ class VAEGAN(PushForward):
         learning_rate: float | None = None,
         ema_decay: float = 0.999,
     ) -> None:
-        if loss not in GENERATOR_LOSSES:
+        if loss not in ("non_saturating", "minimax"):
             raise ValueError(f"loss must be 'non_saturating' or 'minimax', got {loss!r}")
         latents = setting(latents, spec, points=4, small=16, large=64)
         width = setting(width, spec, points=128, small=32, large=32)
@@ -86,7 +86,7 @@ class VAEGAN(PushForward):
         fake_layer = self.layer(torch.cat([reconstructed, drawn]))
         verdicts = self.verdict(fake_layer).chunk(2)
         distance = (real_layer - fake_layer[: len(x)]).square().flatten(1).sum(dim=1)
-        deceive = GENERATOR_LOSSES[self.loss]
+        deceive = LOSSES[self.loss].generator
         return Terms(
             prior=kl_divergence(posterior, self.prior()).mean(),
             likelihood=distance.mean() / 2,
@@ -140,5 +140,6 @@ class VAEGAN(PushForward):
             steps=steps,
             batch_size=self.batch_size,
             log=log,
+            sample=self.sample,
             ema_decay=self.ema_decay,
         )

@@ -8,11 +8,13 @@ from torch import Tensor
 
 from benchmark.data.base import DataSet
 from benchmark.data.digits import load_digits
-from benchmark.data.mixture import Mixture, ring
+from benchmark.data.gaussians import Mixture
+from benchmark.data.mixture import ring
 from benchmark.features import load_network
 from benchmark.metrics.base import OF_SAMPLES, Conditions, Cost, Evidence, Metric
+from benchmark.plan import question
 from benchmark.randomness import derive_seed, generator
-from benchmark.run import measure, question
+from benchmark.run import measure
 from benchmark.spec import DataSpec
 from benchmark.store import Cell, Identity
 from benchmark.verdicts import COMPARED, compare_cells
@@ -55,7 +57,7 @@ def draw_points(drawn: torch.Generator) -> Draw:
     """The ring, and a model with wider modes of unequal weights."""
     truth = ring()
     weights = torch.arange(4, 4 + len(truth.means), dtype=torch.float64)
-    model = Mixture(truth.means, 1.5 * truth.sigma, weights / weights.sum())
+    model = Mixture(truth.means, 1.5 * truth.scales, weights / weights.sum())
     train, validation, test = (
         truth.sample(n, drawn).float() for n in (4 * POINTS, POINTS, POINTS)
     )
@@ -130,7 +132,7 @@ def _cell(name: str, samples: Tensor, data: DataSet, metrics: Sequence[Metric], 
         real=data.test,
         generated=samples,
         network=load_network(data.network) if data.network else "points have no feature network",
-        modes=data.mixture,
+        modes=data.modes,
         cost=Cost(None, None, None, len(samples), None),
         seed=seed,
         train=data.train,

@@ -8,7 +8,15 @@ from benchmark.data.base import DataSet
 from benchmark.data.dequantised import load_mnist_dequantised
 from benchmark.data.digits import load_digits
 from benchmark.data.files import load_user_images
-from benchmark.data.mixture import load_grid, load_ring
+from benchmark.data.mixture import (
+    load_grid,
+    load_high,
+    load_lines,
+    load_manifold,
+    load_ring,
+    load_ring_rare,
+)
+from benchmark.data.stacked import CLASSIFIER, load_stacked_mnist
 from benchmark.data.torchvision_sets import load_cifar10, load_fashion_mnist, load_mnist
 from benchmark.errors import UserError, unknown_name
 
@@ -25,11 +33,23 @@ class DataSource:
 DATASETS = (
     DataSource("ring", "8 Gaussians on a circle of radius 1, sigma 0.01", load_ring),
     DataSource("grid", "25 Gaussians on a 5x5 grid, spacing 2, sigma 0.05", load_grid),
+    DataSource("ring_rare", "the ring with weights from 30 % to 1 %", load_ring_rare),
+    DataSource("lines", "4 parallel lines in the plane, sigma 0.01 across", load_lines),
+    DataSource(
+        "manifold", "1 Gaussian on a plane in 10 dimensions, off it sigma 0.05", load_manifold
+    ),
+    DataSource("high", "10 Gaussians of 700 dimensions in 1,200", load_high),
     DataSource("digits", "1,797 real 8x8 digits, 17 grey levels (scikit-learn)", load_digits),
     DataSource("mnist", "28x28 handwritten digits, 256 levels", load_mnist),
     DataSource("fashion_mnist", "28x28 pictures of clothes, 256 levels", load_fashion_mnist),
     DataSource("cifar10", "32x32 RGB photographs, 256 levels", load_cifar10),
     DataSource("mnist_dequantised", "MNIST with uniform noise, floats", load_mnist_dequantised),
+    DataSource(
+        "stacked_mnist",
+        "3 MNIST digits as RGB, 1,000 modes, told by a classifier that is right on "
+        f"{CLASSIFIER.test_accuracy:.2%} of digits",
+        load_stacked_mnist,
+    ),
 )
 
 

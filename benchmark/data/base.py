@@ -11,7 +11,8 @@ from torch import Tensor
 from benchmark.spec import DataSpec
 
 if TYPE_CHECKING:
-    from benchmark.data.mixture import Mixture
+    from benchmark.data.gaussians import Mixture
+    from benchmark.metrics.base import KnownModes
 
 
 @dataclass(frozen=True)
@@ -20,10 +21,11 @@ class DataSet:
 
     Args:
         train, validation, test: [n, *spec.shape].
-        train_labels, test_labels: [n] class indices where the set has classes.
+        train_labels, validation_labels, test_labels: [n] class indices where the set has classes.
         classes: names of the classes, empty where there are none.
         mixture: the exact distribution, for toys.
         network: name of the shipped classifier whose features sample metrics use.
+        image_modes: what images of a known number of kinds are told apart by.
     """
 
     name: str
@@ -35,6 +37,8 @@ class DataSet:
     test_labels: Tensor | None = None
     mixture: "Mixture | None" = None
     network: str | None = None
+    validation_labels: Tensor | None = None
+    image_modes: "KnownModes | None" = None
 
     def __post_init__(self) -> None:
         dtype = torch.uint8 if self.spec.is_image else torch.float32
@@ -46,6 +50,11 @@ class DataSet:
                     f"{self.name} {split} must be {dtype} [n, {sizes}], "
                     f"got {values.dtype} {list(values.shape)}"
                 )
+
+    @property
+    def modes(self) -> "KnownModes | None":
+        """The modes that samples are counted in, where they are known."""
+        return self.mixture if self.image_modes is None else self.image_modes
 
     @cached_property
     def hash(self) -> str:

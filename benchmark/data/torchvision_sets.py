@@ -49,6 +49,7 @@ def _load(name: str, class_name: str, root: Path | None, network: str) -> DataSe
         labels[order[:cut]],
         test_labels[test_order],
         network=network,
+        validation_labels=labels[order[cut:]],
     )
 
 

@@ -12,9 +12,11 @@ from benchmark.metrics import (
     annealing,
     bins,
     classifier_test,
+    convergence,
     cost,
     critic,
     data_copying,
+    energy,
     extrapolation,
     frechet,
     inception_score,
@@ -23,13 +25,17 @@ from benchmark.metrics import (
     memorisation,
     mmd,
     mode_coverage,
+    mode_likelihood,
     nearest_neighbour_test,
     parzen,
     precision_recall,
+    rare_modes,
     sinkhorn,
     sliced,
     spectrum,
+    support,
     wasserstein,
+    within_mode,
 )
 from benchmark.metrics.base import Conditions, Metric
 
@@ -59,7 +65,7 @@ def _features(conditions: Conditions) -> Mapping[str, Any]:
     return {**_samples(conditions), **compared}
 
 
-def _pixels(conditions: Conditions) -> Mapping[str, Any]:
+def _real_and_generated(conditions: Conditions) -> Mapping[str, Any]:
     return {**_samples(conditions), "reference": conditions.reference}
 
 
@@ -73,6 +79,11 @@ def _held_out_features(conditions: Conditions) -> Mapping[str, Any]:
 
 def _transport(conditions: Conditions) -> Mapping[str, Any]:
     return {**_features(conditions), "samples": min(conditions.samples, wasserstein.MOST)}
+
+
+def _collisions(conditions: Conditions) -> Mapping[str, Any]:
+    samples = min(conditions.samples, support.MOST)
+    return {**_real_and_generated(conditions), "samples": samples}
 
 
 METRICS = (
@@ -96,7 +107,7 @@ METRICS = (
     Metric("recall", "Recall", "samples", "share (k = 3)", "higher", precision_recall.recall, version=2, settings=_features, decimals=3),
     Metric("density", "Density", "samples", "balls / k (k = 5)", "higher", precision_recall.density, settings=_features, decimals=3),
     Metric("coverage", "Coverage", "samples", "share (k = 5)", "higher", precision_recall.coverage, settings=_features, decimals=3),
-    Metric("spectral", "Spectral", "samples", "dB", "lower", spectrum.measure, settings=_pixels),
+    Metric("spectral", "Spectral", "samples", "dB", "lower", spectrum.measure, settings=_real_and_generated),
     Metric("mmd", "MMD²", "distances", "squared MMD", "lower", mmd.measure, settings=_features, decimals=4),
     Metric("mmd_rq", "MMD² (RQ)", "distances", "squared MMD", "lower", mmd.rational_quadratic, settings=_features, decimals=4),
     Metric("wasserstein", "W₂", "distances", "distance", "lower", wasserstein.measure, settings=_transport, decimals=3),
@@ -122,6 +133,14 @@ METRICS = (
     Metric("modes", "Modes", "modes", "modes", "higher", mode_coverage.modes, settings=_samples, decimals=1),
     Metric("high_quality", "High quality", "modes", "share", "higher", mode_coverage.high_quality, settings=_samples, decimals=3),
     Metric("mode_kl", "KL over modes", "modes", "nats", "lower", mode_coverage.mode_kl, settings=_samples, decimals=3),
+    Metric("mode_kl_forward", "Forward KL", "modes", "nats", "lower", mode_coverage.mode_kl_forward, settings=_samples, decimals=3),
+    Metric("within_mode", "Spread in modes", "modes", "of the true", None, within_mode.measure, settings=_samples, decimals=3),
+    Metric("rare_recall", "Rare modes", "modes", "recall", "higher", rare_modes.measure, settings=_samples, decimals=3),
+    Metric("support", "Support", "modes", "of the real", None, support.measure, settings=_collisions, decimals=3),
+    Metric("energy", "Energy distance", "modes", "distance", "lower", energy.measure, settings=_real_and_generated, decimals=4),
+    Metric("worst_mode_gap", "Worst mode gap", "modes", "nats", "lower", mode_likelihood.worst_mode_gap, settings=_likelihood),
+    Metric("first_coverage", "First coverage", "modes", "steps", "lower", convergence.first_coverage, decimals=0),
+    Metric("modes_lost", "Modes lost", "modes", "modes", "lower", convergence.modes_lost, decimals=1),
     Metric("parameters", "Parameters", "cost", "count", None, cost.parameters, decimals=0),
     Metric("train_seconds", "Training", "cost", "s", "lower", cost.train_seconds, decimals=1),
     Metric("samples_per_second", "Sampling", "cost", "samples/s", "higher", cost.samples_per_second, settings=_samples, decimals=0),

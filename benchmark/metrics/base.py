@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -135,17 +135,63 @@ class FeatureNetwork(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Assigned:
+    """Where n samples belong among k modes.
+
+    Args:
+        mode: [n] index of the nearest mode, int64.
+        high_quality: [n] whether the sample is near enough to count for it.
+    """
+
+    mode: Tensor
+    high_quality: Tensor
+
+
 class KnownModes(Protocol):
-    """The part of a mixture that mode tests need: means [k, d], one sigma, weights [k]."""
+    """What a data set is made of, where that can be counted: the modes that metrics rely on."""
 
     @property
-    def means(self) -> Tensor: ...
+    def weights(self) -> Tensor:
+        """[k] true probabilities, positive, float64."""
+        ...
 
     @property
-    def sigma(self) -> float: ...
+    def perfect(self) -> float:
+        """Share of a perfect sampler's samples that are of high quality."""
+        ...
+
+    def assign(self, x: Tensor) -> Assigned:
+        """The nearest mode of every sample [n, *shape], and whether it is near enough."""
+        ...
+
+
+@runtime_checkable
+class KnownMixture(KnownModes, Protocol):
+    """A mixture of Gaussians of one covariance, of which the density is known."""
 
     @property
-    def weights(self) -> Tensor: ...
+    def means(self) -> Tensor:
+        """[k, d] centres of the modes, float64."""
+        ...
+
+    @property
+    def threshold(self) -> float:
+        """Distance from the nearest centre, after `whiten`, up to which quality is high."""
+        ...
+
+    @property
+    def degrees(self) -> float:
+        """Of freedom, of the chi-square that a true sample's squared distance has."""
+        ...
+
+    def whiten(self, x: Tensor) -> Tensor:
+        """Points [n, d] in coordinates, float64, where distances count: each mode is a ball."""
+        ...
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Exact log-density [n] of points [n, d], nats."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -224,6 +270,7 @@ class Evidence:
         shared: what several metrics read, computed by the first of them.
         annealing: how log p(x) of latent-variable models is estimated.
         progress: told of (stage, step, total) by metrics that take minutes.
+        training: what the cell holds of its training (`benchmark.store.Cell.training`).
     """
 
     spec: DataSpec
@@ -242,6 +289,7 @@ class Evidence:
     validation: Tensor | None = None
     annealing: Annealing = field(default_factory=Annealing)
     progress: Callable[[str, int, int], None] = lambda stage, step, total: None
+    training: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @cached_property
     def real_features(self) -> Features:
@@ -250,6 +298,13 @@ class Evidence:
     @cached_property
     def generated_features(self) -> Features:
         return self._features(self.generated)
+
+    @cached_property
+    def assigned(self) -> Assigned:
+        """Which of the known modes every generated sample belongs to."""
+        if self.modes is None:
+            raise NotApplicable("no known modes: what this data set is made of cannot be counted")
+        return self.modes.assign(self.generated)
 
     def _features(self, images: Tensor) -> Features:
         if isinstance(self.network, str):
@@ -269,6 +324,7 @@ class Conditions:
         reference: the split that sample metrics compare with; published values of CIFAR-10 use
             the training set.
         annealing: how log p(x) of latent-variable models is estimated.
+        metrics: names of those that are measured, None for all.
     """
 
     samples: int
@@ -276,6 +332,7 @@ class Conditions:
     network: str | None
     reference: Reference = "test"
     annealing: Annealing = field(default_factory=Annealing)
+    metrics: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ TIGHTEST = 1_000
 
 def nll(evidence: Evidence) -> Measurement:
     """Mean negative log-likelihood of the test split, nats."""
-    values, meaning = _tightest(evidence, "test")
+    values, meaning = tightest(evidence, "test")
     return Measurement.mean_of(-values, meaning)
 
 
@@ -32,7 +32,7 @@ def bits_per_dim(evidence: Evidence) -> Measurement:
         raise NotApplicable(
             "the data are continuous: a density has no bits per dimension, see nll"
         )
-    values, meaning = _tightest(evidence, "test")
+    values, meaning = tightest(evidence, "test")
     return Measurement.mean_of(-values / (evidence.spec.dims * math.log(2)), meaning)
 
 
@@ -42,8 +42,8 @@ def train_test_gap(evidence: Evidence) -> Measurement:
     Near zero for a model that has learnt the distribution, large for one that has learnt the
     training set.
     """
-    test, meaning = _tightest(evidence, "test")
-    train, _ = _tightest(evidence, "train")
+    test, meaning = tightest(evidence, "test")
+    train, _ = tightest(evidence, "train")
     error = math.hypot(*(part.std().item() / math.sqrt(len(part)) for part in (test, train)))
     gap = train.mean().item() - test.mean().item()
     kind: Meaning = "exact" if meaning == "exact" else "estimate"
@@ -67,7 +67,7 @@ def iwae(evidence: Evidence) -> Measurement:
     return Measurement.mean_of(_importance_weighted(evidence, TIGHTEST), "lower bound")
 
 
-def _tightest(evidence: Evidence, split: str) -> tuple[Tensor, Meaning]:
+def tightest(evidence: Evidence, split: str) -> tuple[Tensor, Meaning]:
     """[t] log p(x) in nats and what minus it is to the NLL.
 
     Exact if it can be; else the annealed bound, whose gap to the truth is measured on simulated

@@ -121,6 +121,39 @@ def squared_mmds(
     return within_r / (n * (n - 1)) + within_g / (m * (m - 1)) - 2 * between / (n * m)
 
 
+def measured_with_halves(
+    *,
+    real: Tensor,
+    generated: Tensor,
+    kernel: Kernel,
+    drawn: torch.Generator,
+    progress: Progress = lambda done, total: None,
+) -> Measurement:
+    """As `squared_mmd`, n and m >= 4, with the error that halves of the sets show.
+
+    One pass over the kernel matrix serves the whole sets and all halves, which `drawn` draws.
+    """
+    sizes = {"real": len(real), "generated": len(generated)}
+    halves = draw_subsets(sizes, share=0.5, generator=drawn, repeats=REPEATS)
+    # Column 0 is the whole set, the others are halves: all share one pass over the kernel.
+    members = {part: torch.zeros(n, 1 + REPEATS, dtype=torch.bool) for part, n in sizes.items()}
+    for table in members.values():
+        table[:, 0] = True
+    for column, half in enumerate(halves, start=1):
+        for part, rows in half.items():
+            members[part][rows, column] = True
+    values = squared_mmds(
+        real=real,
+        generated=generated,
+        members_real=members["real"],
+        members_generated=members["generated"],
+        kernel=kernel,
+        progress=progress,
+    ).tolist()
+    kept = HalfSamples(tuple(values[1:]), share=0.5)
+    return Measurement.with_halves(values[0], kept, n=len(generated))
+
+
 @dataclass(frozen=True)
 class PermutationTest:
     """Of the hypothesis that two sets come from one distribution.
@@ -182,28 +215,13 @@ def _measure(
 ) -> Measurement:
     """The generated data have no part in the bandwidth: all models meet the same kernel."""
     real, generated = _vectors(evidence)
-    kernel = kernel_of_bandwidth(median_distance(real))
-    sizes = {"real": len(real), "generated": len(generated)}
-    halves = draw_subsets(
-        sizes, share=0.5, generator=generator(name, evidence.seed), repeats=REPEATS
-    )
-    # Column 0 is the whole set, the others are halves: all share one pass over the kernel.
-    members = {part: torch.zeros(n, 1 + REPEATS, dtype=torch.bool) for part, n in sizes.items()}
-    for table in members.values():
-        table[:, 0] = True
-    for column, half in enumerate(halves, start=1):
-        for part, rows in half.items():
-            members[part][rows, column] = True
-    values = squared_mmds(
+    return measured_with_halves(
         real=real,
         generated=generated,
-        members_real=members["real"],
-        members_generated=members["generated"],
-        kernel=kernel,
+        kernel=kernel_of_bandwidth(median_distance(real)),
+        drawn=generator(name, evidence.seed),
         progress=partial(evidence.progress, name),
-    ).tolist()
-    kept = HalfSamples(tuple(values[1:]), share=0.5)
-    return Measurement.with_halves(values[0], kept, n=len(generated))
+    )
 
 
 def _vectors(evidence: Evidence) -> tuple[Tensor, Tensor]:

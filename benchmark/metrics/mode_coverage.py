@@ -1,24 +1,24 @@
-"""How samples spread over the known modes of a mixture: modes, quality, balance.
+"""How samples spread over the known modes of a data set: modes, quality, balance.
 
-A sample is *high-quality* if it lies within three standard deviations of its nearest mode; only
-such samples count for a mode, here as in the code published with PacGAN, whose measure of balance
-is taken over them too. So samples between the modes capture none of them.
+Only high-quality samples count for a mode, here as in the code published with PacGAN, whose
+measure of balance is taken over them too. So samples between the modes capture none of them.
 
 Source: Srivastava et al. 2017 (VEEGAN), arXiv:1705.07761, section 4.1; Lin et al. 2018 (PacGAN),
 arXiv:1712.04086, section 4.1.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from benchmark.metrics.base import Evidence, KnownModes, Measurement, NotApplicable
-from benchmark.metrics.inputs import check_vectors
+from benchmark.metrics.base import Assigned, Evidence, Measurement, NotApplicable
 from benchmark.metrics.shares import as_share
 from benchmark.randomness import generator
 
 BOOTSTRAPS = 200
+ADDED = 0.5  # to the count of every mode, where none may be zero
 
 
 @dataclass(frozen=True)
@@ -42,54 +42,52 @@ class ModeCoverage:
 
     @property
     def high_quality(self) -> float:
-        """Share of all samples; 1 - exp(-9/2) = 0.9889 for a perfect sampler in the plane."""
+        """Share of all samples that are of high quality."""
         return self.counts.sum().item() / self.samples
 
     @property
-    def divergence(self) -> float:
-        """KL(high-quality samples over modes || true weights), nats.
-
-        The finite number of samples m in `counts` alone gives (k - 1) / (2 m) on average, not 0.
-
-        Raises:
-            NotApplicable: no sample is high-quality, so that there are no shares to compare.
-        """
-        if not self.counts.any():
-            raise NotApplicable("no sample lies within 3 standard deviations of a mode")
-        return divergence_from(self.counts, self.weights).item()
+    def floor(self) -> float:
+        """(k - 1) / (2 m), nats: what either divergence of m true samples is on average."""
+        return (len(self.counts) - 1) / (2 * self.counts.sum().item())
 
 
-def mode_coverage(
-    samples: Tensor, *, means: Tensor, sigma: float, weights: Tensor, threshold: float = 3.0
-) -> ModeCoverage:
+def mode_coverage(assigned: Assigned, weights: Tensor) -> ModeCoverage:
     """Counts the high-quality samples of each mode.
 
     Args:
-        samples: [n, d] points.
-        means: [k, d] centres of the modes, distinct.
-        sigma: standard deviation of every mode in every direction, in the unit of the samples.
+        assigned: where n samples belong among k modes.
         weights: [k] probabilities of the modes, positive.
-        threshold: Mahalanobis distance, in units of sigma, up to which a sample is high-quality.
     """
-    check_vectors(at_least=1, samples=samples, means=means)
-    means, weights = means.double().to(samples.device), weights.double().to(samples.device)
-    if weights.shape != means.shape[:1] or not (weights > 0).all():
-        raise ValueError(f"weights must be {len(means)} positive numbers, got {weights.tolist()}")
-    if not sigma > 0:
-        raise ValueError(f"sigma must be positive, got {sigma}")
-    if (torch.pdist(means) < sigma).any():
-        raise ValueError("two modes lie within one sigma of each other: is one there twice?")
-    exact = "donot_use_mm_for_euclid_dist"
-    distances = torch.cdist(samples.double(), means, compute_mode=exact) / sigma
-    nearest, mode = distances.min(dim=1)
-    counts = torch.bincount(mode[nearest <= threshold], minlength=len(means))
-    return ModeCoverage(counts.cpu(), len(samples), (weights / weights.sum()).cpu())
+    if not len(assigned.mode):
+        raise ValueError("modes are counted in samples, and there are none: give one at least")
+    if not (weights > 0).all():
+        raise ValueError(f"weights must be positive, got {weights.tolist()}")
+    counts = torch.bincount(assigned.mode[assigned.high_quality], minlength=len(weights))
+    if len(counts) > len(weights):
+        raise ValueError(
+            f"samples of mode {len(counts) - 1} have no weight: there are {len(weights)}"
+        )
+    shares = weights.double().cpu() / weights.double().cpu().sum()
+    return ModeCoverage(counts.cpu(), len(assigned.mode), shares)
 
 
 def divergence_from(counts: Tensor, weights: Tensor) -> Tensor:
     """KL(counts as shares || weights) in nats, [...] for counts [..., k] and weights [k]."""
     shares = counts.double() / counts.sum(dim=-1, keepdim=True)
     return (torch.xlogy(shares, shares) - torch.xlogy(shares, weights)).sum(dim=-1)
+
+
+def divergence_to(counts: Tensor, weights: Tensor) -> Tensor:
+    """KL(weights || counts as shares) in nats, [...] for counts [..., k] and weights [k].
+
+    Half a sample more is counted in every mode, since one without any would make the
+    divergence infinite. A missed mode of weight w costs about w (log(2 m w) - 1), in m samples.
+
+    Source: Krichevsky and Trofimov 1981, IEEE Transactions on Information Theory 27(2).
+    """
+    smoothed = counts.double() + ADDED
+    shares = smoothed / smoothed.sum(dim=-1, keepdim=True)
+    return (torch.xlogy(weights, weights) - torch.xlogy(weights, shares)).sum(dim=-1)
 
 
 def modes(evidence: Evidence) -> Measurement:
@@ -100,7 +98,8 @@ def modes(evidence: Evidence) -> Measurement:
     """
     coverage = _coverage(evidence)
     missed = coverage.samples - coverage.counts.sum()
-    redrawn = _bootstrap(torch.cat([coverage.counts, missed[None]]), "modes", evidence.seed)
+    counts = torch.cat([coverage.counts, missed[None]])
+    redrawn = _drawn(counts, coverage.samples, generator("modes", evidence.seed))
     error = (redrawn[:, :-1] > 0).sum(dim=1).double().std().item()
     return Measurement.with_error(
         float(coverage.captured),
@@ -112,37 +111,56 @@ def modes(evidence: Evidence) -> Measurement:
 
 
 def high_quality(evidence: Evidence) -> Measurement:
-    """Share of samples within three standard deviations of a mode, with Wilson's interval."""
+    """Share of samples that are near enough to a mode, with Wilson's interval."""
     coverage = _coverage(evidence)
-    return as_share(Measurement(coverage.high_quality, n=coverage.samples))
+    assert evidence.modes is not None
+    details = {"perfect": evidence.modes.perfect}
+    return as_share(Measurement(coverage.high_quality, n=coverage.samples, details=details))
 
 
 def mode_kl(evidence: Evidence) -> Measurement:
-    """KL from the true weights of the modes to the shares that the high-quality samples have."""
+    """KL(generated || true) over modes, nats: of high-quality samples' shares from the weights.
+
+    A missed mode of weight w costs -log(1 - w), little where modes are many.
+    """
+    return _divergence(evidence, "mode_kl", divergence_from, added=0.0)
+
+
+def mode_kl_forward(evidence: Evidence) -> Measurement:
+    """KL(true || generated) over modes, nats, smoothed: large where a mode is missed.
+
+    The error is that of samples with the smoothed shares, so that a missed mode has one too.
+    """
+    return _divergence(evidence, "mode_kl_forward", divergence_to, added=ADDED)
+
+
+def _divergence(
+    evidence: Evidence, name: str, divergence: Callable[[Tensor, Tensor], Tensor], added: float
+) -> Measurement:
     coverage = _coverage(evidence)
-    value = coverage.divergence
-    redrawn = _bootstrap(coverage.counts, "mode_kl", evidence.seed)
-    error = divergence_from(redrawn, coverage.weights).std().item()
+    if not coverage.counts.any():
+        raise NotApplicable(
+            "no sample is of high quality: there are no shares of modes to compare"
+        )
+    value = divergence(coverage.counts, coverage.weights).item()
     n = int(coverage.counts.sum())
-    return Measurement.with_error(value, error, n=n, lowest=0.0)
+    redrawn = _drawn(coverage.counts + added, n, generator(name, evidence.seed))
+    error = divergence(redrawn, coverage.weights).std().item()
+    measured = Measurement.with_error(value, error, n=n, lowest=0.0)
+    return replace(measured, details={"floor": coverage.floor})
 
 
 def _coverage(evidence: Evidence) -> ModeCoverage:
-    known: KnownModes | None = evidence.modes
-    if known is None:
-        raise NotApplicable("no known modes: this data set is not a mixture with known components")
-    return mode_coverage(
-        evidence.generated, means=known.means, sigma=known.sigma, weights=known.weights
-    )
+    assigned = evidence.assigned
+    assert evidence.modes is not None
+    return mode_coverage(assigned, evidence.modes.weights)
 
 
-def _bootstrap(counts: Tensor, name: str, seed: int) -> Tensor:
-    """[BOOTSTRAPS, k] counts of as many samples, drawn again with the shares of `counts` [k]."""
-    total = int(counts.sum())
-    drawn = torch.multinomial(
-        counts.double(), BOOTSTRAPS * total, replacement=True, generator=generator(name, seed)
-    ).view(BOOTSTRAPS, total)
-    rows = torch.arange(BOOTSTRAPS)[:, None] * len(counts)
-    return torch.bincount((drawn + rows).flatten(), minlength=BOOTSTRAPS * len(counts)).view(
-        BOOTSTRAPS, len(counts)
+def _drawn(shares: Tensor, n: int, drawn: torch.Generator) -> Tensor:
+    """[BOOTSTRAPS, k] counts of n samples each, drawn with probabilities in proportion [k]."""
+    modes = torch.multinomial(shares.double(), BOOTSTRAPS * n, replacement=True, generator=drawn)
+    rows = torch.arange(BOOTSTRAPS)[:, None] * len(shares)
+    counts = torch.bincount(
+        (modes.view(BOOTSTRAPS, n) + rows).flatten(), minlength=BOOTSTRAPS * len(shares)
     )
+    return counts.view(BOOTSTRAPS, len(shares))

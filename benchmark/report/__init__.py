@@ -6,6 +6,7 @@ Nothing here measures: each number is a stored value, or the mean and spread of 
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmark.report.claims import Claim
 from benchmark.report.contents import datasets_of
 from benchmark.report.figures import Drawing
 from benchmark.report.files import csv_table, latex_table, markdown_table
@@ -24,6 +25,7 @@ def write_report(
     models: Sequence[str],
     datasets: Sequence[str] = (),
     published: Sequence[PublishedValue] = (),
+    claims: Sequence[Claim] = (),
 ) -> None:
     """Writes `results.csv`, `tables/`, `figures/` and pages; equal cells give equal bytes.
 
@@ -35,8 +37,10 @@ def write_report(
         models: the order of rows; models that it does not name follow as they come in `cells`.
         datasets: the order of data sets, in the same way.
         published: values of papers, shown beside ours in a table of their own.
+        claims: what papers say of one model against another, tested on a page of its own.
     """
     from benchmark.report.agreement_page import agreement_page
+    from benchmark.report.claims_page import claims_page
     from benchmark.report.sensitivity_page import sensitivity_page
 
     files: dict[str, bytes] = {"results.csv": long_table(cells, models, datasets).encode()}
@@ -50,8 +54,12 @@ def write_report(
             files[f"tables/{table.file_name}.md"] = markdown_table(table).encode()
             files[f"tables/{table.file_name}.csv"] = csv_table(table).encode()
             files[f"tables/{table.file_name}.tex"] = latex_table(table).encode()
-        files.update({f"figures/{figure.file_name}": figure.content for figure in figures})
-    pages = [make(cells, datasets, models) for make in (agreement_page, sensitivity_page)]
+        files.update(item for figure in figures for item in figure.files.items())
+    pages = [
+        claims_page(cells, datasets, models, claims),
+        agreement_page(cells, datasets, models),
+        sensitivity_page(cells, datasets, models),
+    ]
     articles = [page for page in pages if page is not None]
     for article in articles:
         files |= article.files
@@ -64,25 +72,34 @@ def write_report(
 
 def _figures(dataset: str, cells: Sequence[Cell], models: Sequence[str]) -> list[Drawing]:
     """What a data set's part of the page shows, as far as its cells hold it."""
+    from benchmark.report.coverage_curves import coverage_figure
     from benchmark.report.curves import curves_figure
     from benchmark.report.figures import samples_figure
     from benchmark.report.neighbours import neighbours_figure
     from benchmark.report.sandwich import sandwich_figure
     from benchmark.report.spectra import spectra_figure
+    from benchmark.report.strips import strip_figures
 
-    makers = (sandwich_figure, samples_figure, spectra_figure, neighbours_figure, curves_figure)
-    drawn = [make(dataset, cells, models) for make in makers]
+    of_results = (sandwich_figure, samples_figure, spectra_figure, neighbours_figure)
+    of_training = (coverage_figure, curves_figure)
+    drawn = [
+        *(make(dataset, cells, models) for make in of_results),
+        *strip_figures(dataset, cells, models),
+        *(make(dataset, cells, models) for make in of_training),
+    ]
     return [figure for figure in drawn if figure is not None]
 
 
 def _remove_stale(folder: Path, keep: set[str]) -> None:
     """Removes earlier tables, figures and pages, and no file that this module does not write."""
     patterns = ["tables/*_*.md", "tables/*_*.csv", "tables/*_*.tex"]
-    patterns += [f"figures/{name}_*.png" for name in ("samples", "neighbours")]
+    pictures = ("samples", "neighbours", "strip", "coverage", "curves")
+    patterns += [*(f"figures/{name}_*.png" for name in pictures), "figures/animation_*.gif"]
     drawn = ("curves", "ais", "spectra", "agreement", "scatter", "sensitivity")
     patterns += [
         *(f"figures/{name}_*.svg" for name in drawn),
         "agreement.html",
+        "claims.html",
         "sensitivity.html",
     ]
     for path in (path for pattern in patterns for path in folder.glob(pattern)):

@@ -18,6 +18,7 @@ class Listing:
         groups: (title, rows); one group without a title stands alone.
         csv: the numbers behind the text, unrounded.
         folded: whether a reader opens it first.
+        wordy: whether its first two columns and its last hold sentences, over several lines.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Listing:
     groups: Sequence[tuple[str, Sequence[Sequence[Written]]]]
     csv: str
     folded: bool = False
+    wordy: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,10 @@ class Article:
     @property
     def files(self) -> dict[str, bytes]:
         """{name under the report's folder: bytes} besides the page itself."""
-        files = {}
+        files: dict[str, bytes] = {}
         for chapter in self.chapters:
             for figure in chapter.figures:
-                files[f"figures/{figure.file_name}"] = figure.content
+                files |= figure.files
             for listing in chapter.listings:
                 files[f"tables/{listing.name}.csv"] = listing.csv.encode()
         return files

@@ -56,9 +56,21 @@ def seeds_of(cells: Iterable[Cell]) -> list[int]:
     return sorted({cell.identity.seed for cell in cells})
 
 
+def diverged_at(cell: Cell) -> int | None:
+    """The training step at which a loss was no number any more, None where that never was."""
+    found = cell.training.get("diverged")
+    return None if found is None else int(found["step"])
+
+
 def is_p_value(metric: Metric) -> bool:
     """Whether it says how surprising another is: by its name, as `mmd_p` does of `mmd`."""
     return metric.name.endswith("_p")
+
+
+def asked(cells: Iterable[Cell]) -> list[Metric]:
+    """The metrics that any cell answers, by a value or a reason; all where none does."""
+    answered = {result.question.metric for cell in cells for result in cell.results}
+    return [metric for metric in METRICS if not answered or metric.name in answered]
 
 
 def current(cell: Cell, metric: Metric) -> list[Result]:

@@ -11,11 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from benchmark.report.contents import models_of
-from benchmark.report.figures import Drawing
+from benchmark.report.figures import DOTS_PER_INCH, Drawing, small_png
 from benchmark.store import Cell
 
-SEED_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+SEED_COLOURS = (
+    *("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9"),
+    *("#D55E00", "#222222", "#8C6D31", "#7B3294", "#A6A6A6"),
+)
 MOST_POINTS = 120  # of a line; longer curves are averaged over equal stretches
+MOST_LINES = 120  # of a figure of lines; more of them are a picture, in a quarter of the bytes
 PANEL_INCHES = (2.3, 1.45)
 
 Curve = Mapping[str, Sequence[float]]
@@ -36,7 +40,7 @@ def curves_figure(dataset: str, cells: Sequence[Cell], models: Sequence[str]) ->
     losses = {model: _losses(by_seed.values()) for model, by_seed in curves.items()}
     columns = max(map(len, losses.values()))
     size = (PANEL_INCHES[0] * max(columns, 2), PANEL_INCHES[1] * len(curves) + 0.3)
-    figure = Figure(figsize=size, layout="constrained", facecolor="white")
+    figure = Figure(size, DOTS_PER_INCH, layout="constrained", facecolor="white")
     panels = figure.subplots(len(curves), columns, squeeze=False)
     seeds = sorted({seed for by_seed in curves.values() for seed in by_seed})
     colours = dict(zip(seeds, cycle(SEED_COLOURS), strict=False))
@@ -47,9 +51,10 @@ def curves_figure(dataset: str, cells: Sequence[Cell], models: Sequence[str]) ->
         for panel in row[len(losses[model]) :]:
             panel.set_axis_off()
     _legend(figure, colours)
+    is_crowded = sum(len(losses[model]) * len(its) for model, its in curves.items()) > MOST_LINES
     return Drawing(
-        f"curves_{dataset}.svg",
-        svg(figure),
+        f"curves_{dataset}.{'png' if is_crowded else 'svg'}",
+        small_png(figure) if is_crowded else svg(figure),
         f"Training losses against step on {dataset} for: {', '.join(curves)}.",
         "Training losses against step, a line for each training seed; long curves are averaged "
         f"over stretches, {MOST_POINTS} to a curve.",

@@ -8,26 +8,52 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
-from benchmark.report.contents import GROUPS, group_of, models_of
+from benchmark.report.contents import GROUPS, diverged_at, group_of, models_of
+from benchmark.report.numbers import count
 from benchmark.store import Cell
 
 COLOURS = dict(zip(GROUPS, ("#0072B2", "#B34700", "#00805E"), strict=True))  # after Okabe and Ito
 REAL_COLOUR = "#222222"
 COLUMNS, PANEL_INCHES, DOTS_PER_INCH = 5, 1.9, 110
+FINE_DOTS_PER_INCH = 150  # where dots and lines are small
+WARNING_COLOUR = "#B0103A"  # of what went wrong
 GRID_SIDE = 6  # images a row and a column
 MOST_POINTS = 2_000
+PALETTE = 128
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A file that a figure's caption links to under a label."""
+
+    file_name: str
+    content: bytes
+    label: str
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure as a file: its name, its bytes, and what it shows for those who cannot see it."""
+    """A figure as a file: its name, its bytes, and what it shows for those who cannot see it.
+
+    Args:
+        attached: what the page links to below the figure and does not show.
+    """
 
     file_name: str
     content: bytes
     description: str
     caption: str
     title: str
+    attached: tuple[Attachment, ...] = ()
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """{name under the report's folder: bytes} of the figure and of what is attached."""
+        files = {self.file_name: self.content}
+        files |= {each.file_name: each.content for each in self.attached}
+        return {f"figures/{name}": content for name, content in files.items()}
 
 
 def samples_figure(dataset: str, cells: Sequence[Cell], models: Sequence[str]) -> Drawing | None:
@@ -48,18 +74,25 @@ def samples_figure(dataset: str, cells: Sequence[Cell], models: Sequence[str]) -
         colour = COLOURS[group_of(cell)]
         panel.set_title(cell.identity.model, fontsize=9, fontweight="bold", color=colour)
         if cell.samples is None:
-            _say(panel, "failed" if cell.failure else "not sampled yet")
+            _say(panel, _why_none(cell))
         else:
             draw(panel, cell.samples, real, cell.levels, colour)
     names = ", ".join(cell.identity.model for cell in firsts)
     kind = "Images" if is_image else "Points"
     return Drawing(
         f"samples_{dataset}.png",
-        png(figure),
+        (png if is_image else small_png)(figure),
         f"{kind} of {dataset} drawn by each of: {names}; the first panel holds real data.",
         _caption(is_image, sorted({cell.identity.seed for cell in firsts})),
         "Samples",
     )
+
+
+def _why_none(cell: Cell) -> str:
+    """Why a cell holds no samples."""
+    if (step := diverged_at(cell)) is not None:
+        return f"diverged at\nstep {count(step)}"
+    return "failed" if cell.failure else "not sampled yet"
 
 
 def _panels(used: int) -> tuple[Figure, list[Axes]]:
@@ -78,6 +111,14 @@ def png(figure: Figure) -> bytes:
     """The figure's bytes, without the program's name and version."""
     content = io.BytesIO()
     figure.savefig(content, format="png", metadata={"Software": None})
+    return content.getvalue()
+
+
+def small_png(figure: Figure) -> bytes:
+    """The same in a palette of PALETTE colours: a third of the bytes for dots, lines and text."""
+    image = Image.open(io.BytesIO(png(figure))).convert("RGB")
+    content = io.BytesIO()
+    image.quantize(PALETTE, Image.Quantize.MAXCOVERAGE).save(content, "png", optimize=True)
     return content.getvalue()
 
 

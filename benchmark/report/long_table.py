@@ -4,9 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from benchmark.metrics import METRICS
 from benchmark.metrics.base import Metric
-from benchmark.report.contents import current, datasets_of, models_of, one_line
+from benchmark.report.contents import asked, current, datasets_of, models_of, one_line
 from benchmark.store import Cell, Result
 
 COLUMNS = (
@@ -18,21 +17,22 @@ COLUMNS = (
 def long_table(cells: Sequence[Cell], models: Sequence[str], datasets: Sequence[str]) -> str:
     """The table as CSV text, one row a (dataset, model, seed, metric).
 
-    A metric measured under several settings has a row for each; a failed cell has a row for every
-    metric, with its reason; missing numbers are empty.
+    A metric measured under several settings has a row for each, one that no cell of a data set
+    answers has none; a failed cell has a row for every metric, with its reason; missing numbers
+    are empty.
     """
     rows = [
         row
         for its_cells in datasets_of(cells, datasets).values()
         for by_seed in models_of(its_cells, models).values()
         for cell in by_seed.values()
-        for row in _rows(cell)
+        for row in _rows(cell, asked(its_cells))
     ]
     # As objects: a column with gaps keeps its whole numbers whole.
     return pd.DataFrame(rows, columns=COLUMNS, dtype=object).to_csv(index=False)
 
 
-def _rows(cell: Cell) -> Iterator[dict[str, object]]:
+def _rows(cell: Cell, metrics: Sequence[Metric]) -> Iterator[dict[str, object]]:
     identity = cell.identity
     shared = {
         "dataset": identity.dataset,
@@ -40,7 +40,7 @@ def _rows(cell: Cell) -> Iterator[dict[str, object]]:
         "seed": identity.seed,
         "budget": identity.budget,
     }
-    for metric in METRICS:
+    for metric in metrics:
         labels = {**shared, "metric": metric.name, "unit": metric.unit}
         for answer in _answers(cell, metric):
             yield labels | answer

@@ -3,9 +3,16 @@
 from collections.abc import Collection, Sequence
 
 from benchmark.metrics.base import OF_SAMPLES, Metric
-from benchmark.report.contents import current, is_p_value, one_line, reason_of
+from benchmark.report.contents import (
+    current,
+    diverged_at,
+    is_p_value,
+    models_of,
+    one_line,
+    reason_of,
+)
 from benchmark.report.layout import Column, sign
-from benchmark.report.numbers import listed
+from benchmark.report.numbers import count, listed
 from benchmark.report.parts import Parts
 from benchmark.store import Cell, Meaning
 
@@ -47,13 +54,16 @@ def p_values(columns: Sequence[Column], seeds: Sequence[int]) -> list[str]:
 
 
 def warnings(metrics: Sequence[Metric], cells: Sequence[Cell]) -> list[str]:
-    """What measurements say of themselves, such as that the samples were few; each once."""
+    """What measurements say of themselves, such as that the samples were few; each once.
+
+    Those of diverged cells all say the same, for which there is `diverged`.
+    """
     said = (
         f"{metric.label}: {remark}."
         for metric in metrics
         for cell in cells
         for result in current(cell, metric)
-        if (remark := result.details.get("remark"))
+        if diverged_at(cell) is None and (remark := result.details.get("remark"))
     )
     return list(dict.fromkeys(said))
 
@@ -78,6 +88,22 @@ def copying(metrics: Sequence[Metric], cells: Sequence[Cell]) -> list[str]:
     level = ", ".join(f"{level:g}" for level in sorted(levels))
     whom = listed(found) if found else "none"
     return [f"More copies of training examples than held-out data have (p < {level}): {whom}."]
+
+
+def diverged(cells: Sequence[Cell], models: Sequence[str]) -> list[str]:
+    """Which models did not come to the end of training, and what that does to a table of modes."""
+    found = []
+    for model, by_seed in models_of(cells, models).items():
+        steps = [step for cell in by_seed.values() if (step := diverged_at(cell)) is not None]
+        if steps:
+            where = f"step{'s' if len(steps) > 1 else ''} {listed([*map(count, sorted(steps))])}"
+            found.append(f"{model} in {len(steps)} of {len(by_seed)} seeds ({where})")
+    if not found:
+        return []
+    return [
+        f"Training diverged: {'; '.join(found)}. Such a seed counts as 0 where higher is better "
+        "and has no value elsewhere."
+    ]
 
 
 def dropped_metrics(metrics: Sequence[Metric], cells: Sequence[Cell]) -> list[str]:

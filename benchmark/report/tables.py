@@ -11,6 +11,7 @@ from benchmark.metrics.base import Table as Kind
 from benchmark.report.contents import (
     APART,
     answer,
+    asked,
     current,
     group_of,
     grouped,
@@ -30,6 +31,7 @@ from benchmark.report.remarks import (
     absent_models,
     caption,
     copying,
+    diverged,
     dropped_metrics,
     p_values,
     units,
@@ -49,8 +51,9 @@ def build_tables(
     models: Sequence[str],
     published: Sequence[PublishedValue] = (),
 ) -> list[Table]:
-    """All tables of a data set, from its cells; `published` are values of papers on it."""
-    tables = {kind: build_table(kind, dataset, cells, models) for kind in KINDS}
+    """The tables of a data set that its cells answer; `published` are values of papers on it."""
+    kinds = {metric.table for metric in asked(cells)}
+    tables = {kind: build_table(kind, dataset, cells, models) for kind in KINDS if kind in kinds}
     columns = [column for metric in METRICS for column in columns_of(metric, cells)]
     entries = build_entries(columns, cells, models)
     beside = beside_published(published, columns, entries, cells, models)
@@ -59,7 +62,7 @@ def build_tables(
         for parts in (beside, diagnostics(cells, models))
         if parts is not None
     ]
-    likelihoods = [tables.pop(kind) for kind in _OF_EXAMPLES]
+    likelihoods = [tables.pop(kind) for kind in _OF_EXAMPLES if kind in tables]
     return [*likelihoods, *extra, *tables.values()]
 
 
@@ -68,12 +71,13 @@ def build_table(kind: Kind, dataset: str, cells: Sequence[Cell], models: Sequenc
 
     Rows of the likelihood table are grouped by what their values mean and sorted by value.
     """
-    metrics = [metric for metric in METRICS if metric.table == kind]
+    metrics = [metric for metric in asked(cells) if metric.table == kind]
     columns = [column for metric in metrics for column in columns_of(metric, cells)]
     shown = {column.source.metric.name for column in columns if column.source}
     dropped = [metric for metric in metrics if metric.name not in shown]
     name, title = KINDS[kind]
     remarks = (
+        *(diverged(cells, models) if kind == "modes" else ()),
         *units(columns),
         *p_values(columns, seeds_of(cells)),
         *copying(metrics, cells),

@@ -13,7 +13,7 @@ from benchmark.report.tables import build_table
 from benchmark.store import Cell
 
 WIDTH = 80
-KEY_METRICS_OF_IMAGES = ("bits_per_dim", "fid", "precision", "recall")
+KEY_METRICS_OF_IMAGES = ("bits_per_dim", "fid", "precision", "recall", "modes", "mode_kl")
 KEY_METRICS_OF_CONTINUOUS_IMAGES = ("nll", "fid", "precision", "recall")
 KEY_METRICS_OF_POINTS = ("nll", "wasserstein", "modes", "high_quality")
 MOST_NAME = 20  # characters of a model's name

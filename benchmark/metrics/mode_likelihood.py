@@ -1,0 +1,67 @@
+"""The likelihood side of mode coverage: what a model loses on the examples of each true mode.
+
+A model with a density of its own gives little to a mode that it misses, so that the examples
+there become improbable, by any number of nats, while the mean over all examples may look fair.
+"""
+
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from benchmark.metrics.base import Evidence, KnownMixture, Measurement, NotApplicable
+from benchmark.metrics.likelihood import tightest
+from benchmark.randomness import generator
+
+
+def worst_mode_gap(evidence: Evidence) -> Measurement:
+    """The largest over modes of the mean true less the model's log-density, nats.
+
+    Of the test examples whose likelihood `nll` takes, and as exact as that is: an upper bound
+    where the model's log-density is bounded from below. Zero for the true density. The largest
+    of noisy means is too large on average, the more the fewer examples a mode has; the details
+    hold all of them, with the numbers of examples and the mean over the whole set. Modes of
+    which there is no example cannot be judged.
+    """
+    modes = evidence.modes
+    if not isinstance(modes, KnownMixture):
+        raise NotApplicable(
+            "the true density is not known: the data set is no mixture of Gaussians"
+        )
+    log_prob, meaning = tightest(evidence, "test")
+    examples = evidence.test[: len(log_prob)].cpu()
+    gaps, mode = modes.log_prob(examples) - log_prob, modes.assign(examples).mode
+    means, counts = gaps_by_mode(torch.stack([gaps, mode], dim=1), modes=len(modes.weights))
+    measured = Measurement.of_statistic(
+        partial(_largest, modes=len(modes.weights)),
+        drawn=generator("worst_mode_gap", evidence.seed),
+        n=len(gaps),
+        details={
+            "gaps": [None if gap.isnan() else gap.item() for gap in means],
+            "examples": counts.tolist(),
+            "overall": gaps.mean().item(),
+        },
+        examples=torch.stack([gaps, mode], dim=1),
+    )
+    return replace(measured, meaning=meaning)
+
+
+def gaps_by_mode(examples: Tensor, *, modes: int) -> tuple[Tensor, Tensor]:
+    """Mean gap of the examples of each mode, and how many it has.
+
+    Args:
+        examples: [n, 2] the gap of each example, and the number of its mode.
+        modes: how many there are (k).
+
+    Returns:
+        [k] means, NaN where a mode has no example, and [k] counts.
+    """
+    gaps, mode = examples[:, 0], examples[:, 1].long()
+    counts = torch.bincount(mode, minlength=modes)
+    return torch.bincount(mode, weights=gaps, minlength=modes) / counts, counts
+
+
+def _largest(*, examples: Tensor, modes: int) -> float:
+    means, _ = gaps_by_mode(examples, modes=modes)
+    return means[~means.isnan()].max().item()
