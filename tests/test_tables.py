@@ -242,9 +242,9 @@ def test_a_metric_that_applies_to_no_model_is_a_sentence_and_no_column():
     table = build_table("modes", "digits", full_suite(("digits",)), MODELS)
     assert table.columns == ()
     assert table.remarks == (
-        "No column for Modes, High quality, KL over modes, Forward KL, Spread in modes, Rare modes, "
-        "Support, Energy distance, Worst mode gap, First coverage and Modes lost: the data set's "
-        "modes are not known.",
+        "No column for Modes, High quality, KL over modes, Forward KL, Spread in modes, "
+        "Rare modes, Support, Energy distance, Worst mode gap, First coverage and Modes lost: "
+        "the data set's modes are not known.",
     )
 
 

@@ -70,7 +70,7 @@ class VAE(nn.Module):
         super().__init__()
         self.spec = spec
         self.latents = setting(latents, spec, points=2, small=16, large=64)
-        self.steps = setting(steps, spec, points=8_000, small=3_000, large=20_000)
+        self.steps = setting(steps, spec, points=7_000, small=3_000, large=20_000)
         self.batch_size = setting(batch_size, spec, points=256, small=64, large=128)
         self.learning_rate = setting(learning_rate, spec, points=3e-3, small=1e-3, large=1e-3)
         self.warm_up = setting(warm_up, spec, points=0.2, small=0.0, large=0.0)

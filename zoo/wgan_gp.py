@@ -38,7 +38,7 @@ class WGANGP(GAN):
             penalty="two_sided",
             penalty_weight=penalty,
             critic_steps=setting(critic_steps, spec, points=2, small=2, large=5),
-            steps=setting(steps, spec, points=4_000, small=900, large=10_000),
+            steps=setting(steps, spec, points=3_500, small=800, large=10_000),
             batch_size=setting(batch_size, spec, points=256, small=64, large=64),
             latents=latents,
             width=setting(width, spec, points=96, small=32, large=32),

@@ -77,7 +77,7 @@ class RationalQuadratic:
         squares = _squared_distances(x, y).div_(2 * self.bandwidth**2)
         total = torch.zeros_like(squares)
         for alpha in ALPHAS:
-            total += squares.div(alpha).add_(1).pow_(-alpha)  # torch is quick at -1/2, -1 and -2
+            total += _inverse_power(squares.div(alpha), alpha)
         return total.div_(len(ALPHAS))
 
 
@@ -187,6 +187,13 @@ def _inner_products(x: Tensor, y: Tensor) -> Tensor:
         return x @ y.T
     # numpy, unlike torch, halves the work where x is y.
     return torch.from_numpy(x.numpy() @ y.numpy().T)
+
+
+def _inverse_power(values: Tensor, exponent: float) -> Tensor:
+    """(1 + values)^-exponent, in place of the values."""
+    if exponent in (0.5, 1.0, 2.0):  # of these torch has fast powers, of others slow ones
+        return values.add_(1).pow_(-exponent)
+    return values.log1p_().mul_(-exponent).exp_()
 
 
 def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
