@@ -1,10 +1,12 @@
 """Finding a model's factory by its path, ours and a user's by the same door."""
 
+import ast
 import hashlib
 import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -42,15 +44,34 @@ def load_factory(path: str) -> Factory:
 
 
 def code_hash(path: str) -> str | None:
-    """Content hash of the file that holds a factory: an edited model is trained anew.
+    """Content hash of a factory's code: an edited model is trained anew.
 
-    None where the file cannot be found, which `load_factory` says in words.
+    Its code is the file that holds it and, in a package, the modules of that package that this
+    one imports, and so on. None where the file cannot be found, which `load_factory` says in
+    words.
     """
     place = path.rpartition(":")[0]
     file = Path(place) if place.endswith(".py") else _source(place)
     if file is None or not file.is_file():
         return None
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    package = "" if place.endswith(".py") else place.partition(".")[0]
+    content = b"".join(code.read_bytes() for code in _with_imports(file, package))
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+@cache
+def _with_imports(file: Path, package: str) -> tuple[Path, ...]:
+    """The file and all that it needs of the package, sorted."""
+    found, waiting = {file}, [file]
+    while waiting:
+        tree = ast.parse(waiting.pop().read_bytes())
+        names = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        for name in filter(None, names):
+            code = _source(name) if name.partition(".")[0] == package else None
+            if code is not None and code not in found:
+                found.add(code)
+                waiting.append(code)
+    return tuple(sorted(found))
 
 
 def build(path: str, spec: DataSpec, settings: Mapping[str, Any]) -> Any:

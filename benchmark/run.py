@@ -68,7 +68,17 @@ def _answered_for_divergence(plan: Plan, cell: Cell) -> Cell:
     reason = f"training diverged at step {ended['step']:,} of {ended['steps']:,}"
     for metric, asked in plan.questions:
         if metric.table == "modes" and metric.better == "higher":
-            result = Result(asked, "measured", value=0.0, details={"remark": reason})
+            result = Result(
+                asked,
+                "measured",
+                value=0.0,
+                standard_error=0.0,
+                low=0.0,
+                high=0.0,
+                n=plan.conditions.samples,
+                meaning="estimate",
+                details={"remark": reason},
+            )
         else:
             result = Result(asked, "not applicable", reason=reason)
         cell = cell.with_result(result)

@@ -126,10 +126,14 @@ def _keep_trained(
         frames=log.snapshots.frames if log.snapshots is not None else None,
         provenance=dict(provenance(plan.device)),
     )
+    checkpoint = None
     if isinstance(model, nn.Module) and log.divergence is None:
         checkpoint = _save_state(model.eval(), _checkpoint(plan))
-        kept = cell.results if cell.checkpoint in (None, checkpoint) else ()
-        cell = replace(cell, checkpoint=checkpoint, results=kept)
+    if cell.checkpoint not in (None, checkpoint):  # another model was here before
+        cell = replace(cell, results=())
+        for drawn in plan.work.glob("samples_*.pt"):
+            drawn.unlink()
+    cell = replace(cell, checkpoint=checkpoint)
     save(cell, plan.results)
     (plan.work / "training.pt").unlink(missing_ok=True)
     return cell

@@ -58,3 +58,18 @@ def test_an_edited_file_counts_as_another_model(tmp_path):
     assert before != code_hash(written(tmp_path, "a = 2") + ":Mine")
     assert code_hash("zoo.ppca:PPCA") not in (None, code_hash("zoo.gmm:gmm"))
     assert code_hash("zoo.nothing:Mine") is code_hash("nowhere.py:Mine") is None
+
+
+def test_code_is_also_what_the_model_imports_of_its_package(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    package = tmp_path / "family"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "losses.py").write_text("from family.sums import total\n")
+    (package / "model.py").write_text("from family.losses import total\n\nMine = total\n")
+
+    def hashed(sums):
+        (package / "sums.py").write_text(sums)
+        return code_hash("family.model:Mine")
+
+    assert hashed("total = sum") != hashed("total = max")

@@ -1,5 +1,6 @@
 """What models with an exact density of points share: scaling, sampling, maximum likelihood."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -64,6 +65,12 @@ class ExactDensity(nn.Module):
 
         return in_chunks(draw, n)
 
+    def sample_or_nan(self, n: int) -> Tensor:
+        """As `sample`; NaN from weights that are no numbers any more, where sampling fails."""
+        if all(bool(parameter.isfinite().all()) for parameter in self.parameters()):
+            return self.sample(n)
+        return self.scaling.scale.new_full((n, *self.spec.shape), math.nan)
+
     def fit(self, train: Tensor, validation: Tensor, budget: float, log: Log) -> None:
         self.fit_together([self], train, validation, budget, [log])
 
@@ -89,7 +96,7 @@ class ExactDensity(nn.Module):
 
         def sample(n: int) -> Tensor:
             networks.write_back()
-            return torch.stack([model.sample(n) for model in models])
+            return torch.stack([model.sample_or_nan(n) for model in models])
 
         train_together(
             networks,

@@ -57,6 +57,11 @@ class Loop:
         return folder / "training.pt" if folder else None
 
     @property
+    def _members(self) -> list[str]:
+        """Which copies these are: a checkpoint of as many others is not theirs."""
+        return [log.folder.name if log.folder else "" for log in self.logs]
+
+    @property
     def is_over(self) -> bool:
         return self.step >= self.steps or len(self.diverged) == len(self.logs)
 
@@ -79,6 +84,8 @@ class Loop:
 
         @cache
         def drawn(n: int) -> Tensor:
+            if len(self.logs) == 1 and not _all_finite(self.candidate):
+                return torch.full((1, n), math.nan)  # the next loss ends this training
             with torch.no_grad(), self._as_candidate():
                 return sample(n)
 
@@ -136,7 +143,7 @@ class Loop:
             return
         state = {
             "steps": self.steps,
-            "copies": len(self.logs),
+            "members": self._members,
             "step": self.step,
             "model": self.model.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
@@ -154,11 +161,11 @@ class Loop:
         self.saved_at = time.monotonic()
 
     def resume(self) -> None:
-        """Goes on from the checkpoint, if there is one of as many steps and copies."""
+        """Goes on from the checkpoint, if there is one of as many steps and the same copies."""
         if self.path is None or not self.path.exists():
             return
         state = torch.load(self.path, weights_only=True, map_location="cpu")
-        if (state["steps"], state["copies"]) != (self.steps, len(self.logs)):
+        if (state["steps"], state["members"]) != (self.steps, self._members):
             return
         self.step, self.best_loss = state["step"], state["best_loss"]
         self.best_state = state["best_state"]
@@ -188,6 +195,10 @@ class Loop:
 
 def _one_of(drawn: Callable[[int], Tensor], copy: int, n: int) -> Tensor:
     return drawn(n)[copy]
+
+
+def _all_finite(model: nn.Module) -> bool:
+    return all(bool(parameter.isfinite().all()) for parameter in model.parameters())
 
 
 def _told(error: TrainingDiverged) -> tuple[str, float, int]:

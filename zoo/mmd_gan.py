@@ -32,12 +32,15 @@ def rational_quadratic(x: Tensor, y: Tensor) -> Tensor:
 
     Source: Binkowski et al. 2018, arXiv:1801.01401, section 2.1.
     """
-    centre = x.detach().mean(dim=-2, keepdim=True)  # inner products lose digits far from 0
-    x, y = x - centre, y - centre
-    squares = x.square().sum(-1)[..., :, None] + y.square().sum(-1)[..., None, :]
-    squares = (squares - 2 * x @ y.mT).clamp(min=0)
-    kernels = [torch.reciprocal(1 + squares / (2 * b)) for b in SQUARED_LENGTHS]
-    return torch.stack(kernels).mean(dim=0)
+    # Kernels of close examples differ by less than half precision can tell.
+    with torch.autocast(x.device.type, enabled=False):
+        x, y = (part.float() if part.dtype == torch.bfloat16 else part for part in (x, y))
+        centre = x.detach().mean(dim=-2, keepdim=True)  # inner products lose digits far from 0
+        x, y = x - centre, y - centre
+        squares = x.square().sum(-1)[..., :, None] + y.square().sum(-1)[..., None, :]
+        squares = (squares - 2 * x @ y.mT).clamp(min=0)
+        kernels = [torch.reciprocal(1 + squares / (2 * b)) for b in SQUARED_LENGTHS]
+        return torch.stack(kernels).mean(dim=0)
 
 
 def unbiased_squared_mmd(real: Tensor, generated: Tensor) -> Tensor:

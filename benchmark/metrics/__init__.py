@@ -140,7 +140,7 @@ METRICS = (
     Metric("energy", "Energy distance", "modes", "distance", "lower", energy.measure, settings=_real_and_generated, decimals=4),
     Metric("worst_mode_gap", "Worst mode gap", "modes", "nats", "lower", mode_likelihood.worst_mode_gap, settings=_likelihood),
     Metric("first_coverage", "First coverage", "modes", "steps", "lower", convergence.first_coverage, decimals=0),
-    Metric("modes_lost", "Modes lost", "modes", "modes", "lower", convergence.modes_lost, decimals=1),
+    Metric("modes_lost", "Modes lost", "modes", "modes", None, convergence.modes_lost, decimals=1),
     Metric("parameters", "Parameters", "cost", "count", None, cost.parameters, decimals=0),
     Metric("train_seconds", "Training", "cost", "s", "lower", cost.train_seconds, decimals=1),
     Metric("samples_per_second", "Sampling", "cost", "samples/s", "higher", cost.samples_per_second, settings=_samples, decimals=0),

@@ -119,8 +119,8 @@ def trials(cells: Sequence[Cell], claims: Sequence[Claim]) -> list[Trial]:
 
     The null hypothesis is that in each seed the two models might as well have changed places. The
     p-values of the claims are corrected among themselves, and so are those of their opposites: of
-    the claims that are said to hold, one in twenty is wrong on average, and of those that are
-    said to be contradicted.
+    the claims that are said to hold, at most one in twenty is wrong on average, and of those that
+    are said to be contradicted.
     """
     found = [_trial(cells, claim) for claim in claims]
     tested = [trial for trial in found if trial.pairs]

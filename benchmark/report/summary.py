@@ -79,18 +79,18 @@ def evaluation_error(result: Result) -> float | None:
 def mark_best(column: Sequence[Entry], better: Better | None) -> list[Entry]:
     """Marks the best entries and those within error of them, each meaning among its own.
 
-    An entry with no other of its meaning beside it stays unmarked: there is nothing it beats.
+    An entry with no other of its meaning beside it stays unmarked: there is nothing it beats. So
+    does one that lacks seeds: the missing ones may be those that went badly.
     """
     marked = list(column)
-    for meaning in {entry.meaning for entry in column if entry.mean is not None}:
-        rivals = [entry for entry in column if entry.meaning == meaning]
+    whole = [entry for entry in column if entry.mean is not None and entry.measured == entry.seeds]
+    for meaning in {entry.meaning for entry in whole}:
+        rivals = [entry for entry in whole if entry.meaning == meaning]
         if better is None or len(rivals) < 2:
             continue
         leader = (min if better == "lower" else max)(rivals, key=_mean_of)
         marked = [
-            replace(entry, best=True)
-            if entry.meaning == meaning and _ties(entry, leader)
-            else entry
+            replace(entry, best=True) if entry in rivals and _ties(entry, leader) else entry
             for entry in marked
         ]
     return marked

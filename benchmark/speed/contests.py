@@ -52,7 +52,7 @@ def _frechet(folder: Path) -> Contest:
 
 
 def _frechet_isotropic(folder: Path) -> Contest:
-    """Their eigenvalues of a product take long where all directions matter alike."""
+    """Where all directions matter alike."""
     return _frechet_between(*isotropic_sets(EXAMPLES, WIDTH))
 
 
