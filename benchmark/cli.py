@@ -361,7 +361,7 @@ def calibrate(
 
     P-values between equal populations are compared with the uniform distribution, 95 % intervals
     are counted that hold a known value, and verdicts that `compare` gives between a model and
-    itself. About twelve minutes on two cores. Stop at any moment: the same command goes on from
+    itself. About seventeen minutes on two cores. Stop at any moment: the same command goes on from
     there. Exit status 1 if a promise is broken.
     """
     from benchmark.calibration.calibrate import calibrate as run_studies

@@ -1,11 +1,14 @@
+import math
+
 import pytest
 import torch
 
 import zoo.exact
-from benchmark.spec import DataSpec, Density, Trainable, TrainableTogether
+from benchmark.spec import DataSpec, Density, Trainable, TrainableTogether, TrainingDiverged
 from benchmark.training_log import TrainingLog
 from zoo.ar_mixture import AutoregressiveMixture
 from zoo.realnvp import RealNVP
+from zoo.train import descend
 
 QUIET = TrainingLog(None, "32-true")
 FAMILIES = [AutoregressiveMixture, RealNVP]
@@ -55,3 +58,48 @@ def test_several_train_at_once_each_to_its_own_fit(family):
     assert all(value < earlier for value, earlier in zip(after, before, strict=True))
     assert after == pytest.approx([entropy] * 3, abs=0.4)
     assert len(set(after)) == 3
+
+
+class Looking:
+    """A log that looks at every step."""
+
+    folder, precision = None, "32-true"
+
+    def __init__(self):
+        self.seen, self.told = {}, None
+
+    def __call__(self, step, total, **losses): ...
+
+    def snapshot(self, step, total, sample):
+        self.seen[step] = sample(6)
+
+    def diverged(self, step, total, loss, value):
+        self.told = step
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("copies", [1, 3])
+def test_weights_that_become_nan_end_their_training_and_no_look_at_it(family, copies, monkeypatch):
+    steps = []
+
+    def spoilt(optimiser, loss):
+        descend(optimiser, loss)
+        steps.append(loss)
+        if len(steps) == 3:
+            for group in optimiser.param_groups:
+                for parameter in group["params"]:
+                    parameter.data[0] = math.nan
+
+    monkeypatch.setattr(zoo.exact, "descend", spoilt)
+    models = [family(DataSpec((2,)), width=8, steps=6, batch_size=16) for _ in range(copies)]
+    logs = [Looking() for _ in models]
+    train = torch.randn(50, 2)
+    if copies == 1:
+        with pytest.raises(TrainingDiverged, match="at step 4 of 6"):
+            models[0].fit(train, train, 1.0, logs[0])
+    else:
+        models[0].fit_together(models, train, train, 1.0, logs)
+        assert [log.told for log in logs] == [4, None, None]
+        assert logs[1].seen[6].isfinite().all()
+    assert logs[0].seen[2].isfinite().all()
+    assert logs[0].seen[3].isnan().all()

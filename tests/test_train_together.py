@@ -195,3 +195,22 @@ def test_snapshots_show_each_copy_with_its_averaged_weights_and_change_nothing()
         assert log.seen[STEPS].flatten().tolist() == pytest.approx([last + s] * 5)
     for name, value in undisturbed.items():
         assert torch.equal(found[name], value)
+
+
+def test_a_checkpoint_is_that_of_its_members_and_of_no_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(zoo.loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(zoo.loop, "FLUSH_STEPS", 5)
+
+    def first_step(names, **options):
+        logs = [Notes(tmp_path / name, **options) for name in names]
+        Run(given_noise()).train(logs)
+        return min(logs[0].rows)
+
+    for name in "abcde":
+        (tmp_path / name).mkdir()
+    with pytest.raises(Interrupted):
+        first_step("abc", break_at=13)
+    assert first_step("ade") == 1
+    with pytest.raises(Interrupted):
+        first_step("abc", break_at=13)
+    assert first_step("abc") == 11

@@ -108,6 +108,7 @@ class PixelCNNpp(nn.Module):
             steps=steps,
             batch_size=self.batch_size,
             log=log,
+            sample=self.sample,
             ema_decay=self.ema_decay,
             validate=lambda model: -cast(PixelCNNpp, model).log_prob(held_out).mean().item(),
             validate_every=max(100, steps // 20),
