@@ -1,6 +1,6 @@
 """Rank correlations between the metrics over the cells of a data set, with their intervals."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -58,12 +58,13 @@ def correlations(cells: Sequence[Cell]) -> dict[Pair, Correlation]:
     cells = sorted(cells, key=lambda cell: (cell.identity.model, cell.identity.seed))
     models = np.array([cell.identity.model for cell in cells])
     values = {metric.name: _turned(metric, cells) for metric in compared_metrics(cells)}
+    compared = _Compared(values, models)
     pairs = {}
     for first, second in combinations(values, 2):
         both = np.isfinite(values[first]) & np.isfinite(values[second])
         shared = (values[first][both], values[second][both])
         if len(set(models[both])) >= LEAST_MODELS and all(np.ptp(one) > 0 for one in shared):
-            pairs[first, second] = _correlation(*shared, models[both])
+            pairs[first, second] = compared.correlation(first, second, both)
     return pairs
 
 
@@ -95,12 +96,27 @@ def rank_correlation(first: np.ndarray, second: np.ndarray, weights: np.ndarray)
     Returns:
         [b] correlations; not a number where all rows that count have one value.
     """
-    total = weights.sum(axis=1, keepdims=True)
-    ranks = [weights @ _before(values).T for values in (first, second)]
-    x, y = (rank - (weights * rank).sum(axis=1, keepdims=True) / total for rank in ranks)
+    return _agreement(_Ranks(first, weights), _Ranks(second, weights), weights)
+
+
+class _Ranks:
+    """A metric's ranks of n rows in b bootstrap samples: [b, n] about their mean, and [b] squares.
+
+    They serve all pairs that the metric is in.
+    """
+
+    def __init__(self, values: np.ndarray, weights: np.ndarray) -> None:
+        ranks = weights @ _before(values).T
+        total = weights.sum(axis=1, keepdims=True)
+        self.centred = ranks - (weights * ranks).sum(axis=1, keepdims=True) / total
+        self.squares = (weights * self.centred**2).sum(axis=1)
+
+
+def _agreement(first: _Ranks, second: _Ranks, weights: np.ndarray) -> np.ndarray:
+    products = (weights * first.centred * second.centred).sum(axis=1)
     with np.errstate(invalid="ignore"):
-        scale = np.sqrt((weights * x**2).sum(axis=1) * (weights * y**2).sum(axis=1))
-        return np.where(scale > 0, (weights * x * y).sum(axis=1) / scale, np.nan)
+        scale = np.sqrt(first.squares * second.squares)
+        return np.where(scale > 0, products / scale, np.nan)
 
 
 def _takes_part(metric: Metric) -> bool:
@@ -120,12 +136,36 @@ def _before(values: np.ndarray) -> np.ndarray:
     return (values < values[:, None]) + 0.5 * (values == values[:, None])
 
 
-def _correlation(first: np.ndarray, second: np.ndarray, models: np.ndarray) -> Correlation:
-    names, owners = np.unique(models, return_inverse=True)
-    value = rank_correlation(first, second, np.ones((1, len(first))))[0]
-    drawn = rank_correlation(first, second, _draws(len(names))[:, owners])
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
-    return Correlation(float(value), float(low), float(high), len(first), len(names))
+class _Compared:
+    """The ranks of all metrics on those rows that two of them share, each computed once.
+
+    Args:
+        values: {metric: [n] values, NaN where there is none}.
+        models: [n] whose row it is.
+    """
+
+    def __init__(self, values: Mapping[str, np.ndarray], models: np.ndarray) -> None:
+        self._values, self._models = values, models
+        self._weights: dict[bytes, np.ndarray] = {}
+        self._ranks: dict[tuple[str, bytes], _Ranks] = {}
+
+    def correlation(self, first: str, second: str, rows: np.ndarray) -> Correlation:
+        """Of two metrics on the rows [n], booleans, where both have values."""
+        names, owners = np.unique(self._models[rows], return_inverse=True)
+        key = rows.tobytes()
+        if key not in self._weights:
+            drawn = _draws(len(names))[:, owners]  # after every row once, for the value itself
+            self._weights[key] = np.concatenate([np.ones((1, len(owners))), drawn])
+        ranks = self._of(first, rows), self._of(second, rows)
+        found = _agreement(ranks[0], ranks[1], self._weights[key])
+        low, high = np.nanquantile(found[1:], [0.025, 0.975])
+        return Correlation(float(found[0]), float(low), float(high), len(owners), len(names))
+
+    def _of(self, name: str, rows: np.ndarray) -> _Ranks:
+        key = (name, rows.tobytes())
+        if key not in self._ranks:
+            self._ranks[key] = _Ranks(self._values[name][rows], self._weights[rows.tobytes()])
+        return self._ranks[key]
 
 
 def _draws(models: int) -> np.ndarray:
