@@ -3,6 +3,7 @@ import torch
 from latent_models import BinaryImages, LinearGaussian, Network, TinyImages, standard_prior
 from torch.distributions import Bernoulli, Independent, Laplace, Normal
 
+from benchmark.estimators import importance
 from benchmark.estimators.latents import StandardLatents
 from benchmark.estimators.likelihood import Likelihood
 from benchmark.estimators.observation import DiscretisedGaussian
@@ -85,6 +86,21 @@ def test_gradient_is_the_slope_of_the_value():
         step[axis] = 1e-4
         slope = (likelihood.value(z + step) - likelihood.value(z - step)) / 2e-4
         torch.testing.assert_close(gradient[..., axis], slope, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["bernoulli of logits", "laplace"])
+def test_chains_are_decoded_a_block_at_a_time(name, monkeypatch):
+    model, x, z = case(name, n=7)
+    whole = Likelihood(StandardLatents(model), x)
+    expected = whole.value(z), *whole.value_and_gradient(z), whole.gradient(z)
+    most = 10 * torch.get_num_threads()  # two data of five chains each
+    decode, sizes = model.decode, []
+    monkeypatch.setitem(importance.EVALUATIONS, "cpu", 10)
+    monkeypatch.setattr(model, "decode", lambda z: (sizes.append(z[..., 0].numel()), decode(z))[1])
+    blocks = whole.value(z), *whole.value_and_gradient(z), whole.gradient(z)
+    torch.testing.assert_close(blocks, expected)
+    assert max(sizes) <= most
+    assert sum(sizes) == 3 * 7 * 5
 
 
 @pytest.mark.parametrize("kind", [BinaryImages, TinyImages])

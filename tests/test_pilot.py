@@ -167,3 +167,22 @@ def test_the_pilot_sees_the_start_it_prepares_for():
     assert tuning.betas.shape[1] == 2
     assert isinstance(tuning.path.start, Gaussian)
     torch.testing.assert_close(tuning.path.start.mean, posterior.mean)
+
+
+class Squares(torch.nn.Module):
+    """x = z^2 + noise: z and -z explain the same x."""
+
+    def prior(self):
+        return standard_prior(2)
+
+    def decode(self, z):
+        return Independent(Normal(z.square(), 0.05), 1)
+
+
+def test_the_posterior_start_covers_islands_that_lie_apart():
+    x = torch.tensor([[1.5, 1.0], [0.8, 2.0]])
+    torch.manual_seed(0)
+    start = tuned(Squares(), x, "posterior").path.start
+    spread = (start.factor @ start.factor.mT).diagonal(dim1=1, dim2=2).sqrt()
+    assert (start.mean.abs() + 2 * spread > x.sqrt()).all()
+    assert (start.mean.abs() + spread < 2 * x.sqrt()).all()

@@ -1,14 +1,26 @@
 """log p(x given z) and its gradient with respect to z, for chains of z beside each datum."""
 
 import math
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Independent, Normal
 from torch.nn.functional import softplus
 
+from benchmark.estimators.importance import EVALUATIONS
 from benchmark.estimators.latents import StandardLatents
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Chains z [n, chains, latents] beside x [n, 1, *shape], and x in the proposal's dtype."""
+
+    z: Tensor
+    x: Tensor
+    numbers: Tensor
 
 
 class Likelihood:
@@ -32,8 +44,8 @@ class Likelihood:
         self, model: StandardLatents, x: Tensor, proposal_dtype: torch.dtype | None = None
     ) -> None:
         self.model = model
-        self.x = x.unsqueeze(1)
         self.proposal_dtype = proposal_dtype
+        self.x = x.unsqueeze(1)
         self.numbers = self.x.to(proposal_dtype or torch.float32)
         with torch.no_grad():
             at_centre = _innermost(model.decode(torch.zeros(1, 1, model.latents, device=x.device)))
@@ -45,29 +57,45 @@ class Likelihood:
 
     def value(self, z: Tensor) -> Tensor:
         """[n, chains] log p(x given z), nats."""
-        with torch.no_grad():
-            return self.model.decode(z).log_prob(self.x)
+        return torch.cat([self._value(block) for block in self._blocks(z)])
 
     def value_and_gradient(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """The value [n, chains] in full precision, and what `gradient` gives."""
-        if self.proposal_dtype is not None:
-            return self.value(z), self.gradient(z)
-        z = z.detach().requires_grad_()
-        with torch.enable_grad():
-            distribution = self.model.decode(z)
-        known = _closed_form(distribution, self.numbers)
-        if known is None:
-            with torch.enable_grad():
-                value = distribution.log_prob(self.x)
-            return value.detach(), _pull_back(value, torch.ones_like(value), z)
-        return known.value(), _pull_back(known.parameter, known.score(), z)
+        both = [self._value_and_gradient(block) for block in self._blocks(z)]
+        return torch.cat([value for value, _ in both]), torch.cat([slope for _, slope in both])
 
     def gradient(self, z: Tensor) -> Tensor:
         """[n, chains, latents] gradient of log p(x given z), in the proposal's precision."""
-        z = z.detach().requires_grad_()
+        return torch.cat([self._gradient(block) for block in self._blocks(z)])
+
+    def _blocks(self, z: Tensor) -> Iterator[_Block]:
+        """What can be decoded at once, on a CPU by all its cores together."""
+        at_once = EVALUATIONS[z.device.type] * (1 if z.is_cuda else torch.get_num_threads())
+        parts = math.ceil(z[..., 0].numel() / at_once)
+        return map(_Block, *(whole.tensor_split(parts) for whole in (z, self.x, self.numbers)))
+
+    def _value(self, block: _Block) -> Tensor:
+        with torch.no_grad():
+            return self.model.decode(block.z).log_prob(block.x)
+
+    def _value_and_gradient(self, block: _Block) -> tuple[Tensor, Tensor]:
+        if self.proposal_dtype is not None:
+            return self._value(block), self._gradient(block)
+        z = block.z.detach().requires_grad_()
+        with torch.enable_grad():
+            distribution = self.model.decode(z)
+        known = _closed_form(distribution, block.numbers)
+        if known is None:
+            with torch.enable_grad():
+                value = distribution.log_prob(block.x)
+            return value.detach(), _pull_back(value, torch.ones_like(value), z)
+        return known.value(), _pull_back(known.parameter, known.score(), z)
+
+    def _gradient(self, block: _Block) -> Tensor:
+        z = block.z.detach().requires_grad_()
         with torch.enable_grad(), self._autocast(z.device.type):
             distribution = self.model.decode(z)
-            output, cotangent = _score(distribution, self.x, self.numbers)
+            output, cotangent = _score(distribution, block.x, block.numbers)
         return _pull_back(output, cotangent, z)
 
     def simulated_score(self, z: Tensor) -> Tensor:
@@ -97,7 +125,8 @@ class _Bernoulli:
         return (logits @ x.mT.to(logits)).squeeze(2) - softplus(logits).sum(dim=2)
 
     def score(self) -> Tensor:
-        return torch.sigmoid(self.parameter.detach()).neg_().add_(self.x)
+        chance = torch.sigmoid(self.parameter.detach())
+        return torch.sub(self.x, chance, out=chance)
 
 
 class _FixedNormal:

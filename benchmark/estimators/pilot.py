@@ -193,7 +193,12 @@ def adapted(steps: Tensor, moved: Transition, leapfrog: int) -> Tensor:
 
 
 def _posterior(likelihood: Likelihood, z: Tensor, fisher: Tensor, leapfrog: int) -> Gaussian:
-    """A Gaussian around where chains go at the posterior."""
+    """A Gaussian around where chains go at the posterior.
+
+    Its covariance is that of one island, from the curvature there, and that of the islands that
+    the chains settled on: a start that knows one of several leaves reverse chains from the others
+    a long way to come.
+    """
     path, curvature = _coordinates(likelihood, fisher, None)
     position = path.evaluate(path.u(z))
     beta = torch.ones_like(curvature[:, 0])
@@ -203,7 +208,10 @@ def _posterior(likelihood: Likelihood, z: Tensor, fisher: Tensor, leapfrog: int)
         position, steps = _adapted_move(path, position, beta, steps, curvature, leapfrog)
         if move >= SETTLING:
             visited.append(path.z(position.u))
-    mean = torch.cat(visited, dim=1).mean(dim=1)
-    values, axes = torch.linalg.eigh(fisher.double())
-    scales = (WIDENING / (1 + values.clamp(min=0))).sqrt()
-    return Gaussian(mean, (axes * scales.unsqueeze(1)).to(mean))
+    centres = torch.stack(visited).mean(dim=0)  # [n, chains, latents], of each chain
+    mean = centres.mean(dim=1, keepdim=True)
+    apart = (centres - mean).double()
+    between = apart.mT @ apart / (apart.shape[1] - 1)
+    within = torch.linalg.inv(torch.eye(fisher.shape[1]).to(between) + fisher.double())
+    variances, axes = torch.linalg.eigh(WIDENING * within + between)
+    return Gaussian(mean.squeeze(1), (axes * variances.sqrt().unsqueeze(1)).to(mean))
