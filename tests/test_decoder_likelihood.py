@@ -103,6 +103,13 @@ def test_chains_are_decoded_a_block_at_a_time(name, monkeypatch):
     assert sum(sizes) == 3 * 7 * 5
 
 
+def test_the_chains_of_one_datum_are_decoded_together(monkeypatch):
+    model, x, z = case("laplace")
+    monkeypatch.setitem(importance.EVALUATIONS, "cpu", 1)
+    value = Likelihood(StandardLatents(model), x).value(z)
+    torch.testing.assert_close(value, differentiated(model, x, z)[0])
+
+
 @pytest.mark.parametrize("kind", [BinaryImages, TinyImages])
 def test_images_of_bytes_count_like_numbers(kind):
     model = kind()

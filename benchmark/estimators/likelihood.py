@@ -71,7 +71,7 @@ class Likelihood:
     def _blocks(self, z: Tensor) -> Iterator[_Block]:
         """What can be decoded at once, on a CPU by all its cores together."""
         at_once = EVALUATIONS[z.device.type] * (1 if z.is_cuda else torch.get_num_threads())
-        parts = math.ceil(z[..., 0].numel() / at_once)
+        parts = min(len(z), math.ceil(z[..., 0].numel() / at_once))
         return map(_Block, *(whole.tensor_split(parts) for whole in (z, self.x, self.numbers)))
 
     def _value(self, block: _Block) -> Tensor:
