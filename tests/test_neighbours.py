@@ -26,9 +26,12 @@ def radii_by_sorting(x, k):
 
 SETS = {
     "scattered": lambda: torch.randn(120, 9),
+    "of the plane": lambda: torch.randn(120, 2),
+    "of the plane, far from the origin": lambda: torch.randn(120, 2).double() + 1e8,
     "float64": lambda: torch.randn(120, 9).double(),
     "far from the origin": lambda: torch.randn(120, 9).double() + 1e8,
     "on a grid, with many ties": lambda: torch.randint(0, 4, (120, 3)).float(),
+    "on a grid of more dimensions": lambda: torch.randint(0, 2, (120, 10)).float(),
     "one vector repeated": lambda: torch.randn(1, 9).repeat(120, 1),
     "two tight clusters far apart": lambda: (
         1e-9 * torch.randn(120, 9).double() + 1000.0 * (torch.arange(120) % 2)[:, None]
@@ -72,6 +75,17 @@ def test_membership_is_that_of_all_distances(name):
         assert balls.real_balls.equal((squares < of_real[:, None]).sum(dim=0).float())
         assert balls.used.equal((squares < of_real[:, None]).any(dim=1))
         assert balls.reached.equal((squares < of_generated).any(dim=1))
+
+
+def test_distinct_rows_are_the_first_copies():
+    # Of two rows with one sum, and rows that are equal to the last bit.
+    vectors = torch.tensor(
+        [[1.0, 2.0], [2.0, 1.0], [1.0, 2.0], [5.0, 0.5], [2.0, 1.0], [1.0, 2.0]]
+    )
+    found = pairwise.distinct_rows(vectors)
+    assert found.rows.tolist() == [0, 1, 3]
+    assert found.counts.tolist() == [3, 2, 1]
+    assert found.which.tolist() == [0, 1, 0, 2, 1, 0]
 
 
 def test_a_vector_on_the_surface_of_a_ball_is_outside():

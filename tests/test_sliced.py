@@ -89,6 +89,19 @@ def test_largest_equals_a_search_over_all_angles_in_the_plane(n, m):
     assert found == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize(("n", "m"), [(40, 40), (40, 27)])
+def test_slopes_are_the_gradients_of_the_squared_distances(n, m):
+    x, y = torch.randn(n, 5).double(), torch.randn(m, 5).double() * 1.7 + 0.5
+    along = directions(3, 5).requires_grad_()
+    sorted_rows = ((along @ z.T).sort(dim=1).values for z in (x, y))
+    expected = module._squared_distances(*sorted_rows)
+    (gradients,) = torch.autograd.grad(expected.sum(), along)
+    pairs = module._quantile_pairs(n, m, x.device)
+    squares, slopes = module._distances_and_slopes(x, y, along.detach(), pairs)
+    torch.testing.assert_close(squares, expected.detach(), rtol=1e-12, atol=0)
+    torch.testing.assert_close(slopes, gradients, rtol=1e-10, atol=1e-12)
+
+
 def test_largest_finds_the_one_direction_that_differs_though_the_means_agree():
     axis = torch.nn.functional.normalize(torch.randn(30).double(), dim=0)
     real, noise = torch.randn(600, 30).double(), torch.randn(600, 30).double()

@@ -6,7 +6,9 @@ from scipy.optimize import linprog
 from scipy.spatial.distance import cdist
 
 from benchmark.metrics import wasserstein
+from benchmark.metrics.resampling import half_samples
 from benchmark.metrics.wasserstein import measure, wasserstein2
+from benchmark.randomness import generator
 
 
 def linear_programme(x, y):
@@ -78,6 +80,16 @@ def test_measures_the_first_examples_up_to_a_limit_and_says_so(monkeypatch):
     expected = wasserstein2(real=real[:80], generated=generated[:80])
     assert found.n == 80
     assert found.value == pytest.approx(expected)
+
+
+def test_error_is_that_of_half_samples_solved_from_scratch():
+    real, generated = torch.randn(90, 2), torch.randn(90, 2) * 2 + 1
+    found = measure(points_evidence(real, generated, seed=3))
+    expected = half_samples(
+        wasserstein2, real=real, generated=generated, generator=generator("wasserstein", 3)
+    )
+    assert found.value == pytest.approx(wasserstein2(real=real, generated=generated), rel=1e-10)
+    assert found.details["half_samples"]["values"] == pytest.approx(expected.values, rel=1e-10)
 
 
 def test_error_is_near_the_spread_over_fresh_samples():

@@ -14,16 +14,18 @@ Source: Theis et al. 2016, arXiv:1511.01844, on Parzen window estimates.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-# Two sets of flattened examples [n, d], [m, d] -> [n, m] nats.
+# Two sets of flattened examples [n, d], [m, d] -> [n] log of the sum of kernels, nats.
 Kernel = Callable[[Tensor, Tensor], Tensor]
 
 TOLERANCE = 1e-6  # nats of an image's log-mass that the factors of a table may miss
 NARROWEST = 0.1  # levels: a kernel that keeps all but 1e-6 of its mass where it is
 WIDENINGS = 10  # doublings of the grid to either side
+NEGLIGIBLE = -100.0  # nats below the nearest sample's: nothing in float64, and slow to compute
 PRECISION = 1e-3  # relative, of a bandwidth
 ROWS, ELEMENTS = 2_048, 4_000_000  # of a block: what is in memory at once, whatever n and m
 
@@ -82,14 +84,19 @@ def choose_bandwidth(samples: Tensor, validation: Tensor, levels: int | None = N
 
     Args:
         samples: [m, *shape].
-        validation: [n, *shape] examples that are not among the samples.
+        validation: [n, *shape] examples that are not among the samples; of points, all n m
+            squared distances are held at once.
         levels: of images; None for points.
     """
     from scipy.optimize import minimize_scalar
 
+    if levels is None:
+        log_likelihood = _of_points(validation, samples)
+    else:
+        log_likelihood = partial(parzen_log_likelihood, validation, samples, levels=levels)
+
     def loss(log_bandwidth: float) -> float:
-        bandwidth = math.exp(log_bandwidth)
-        return -parzen_log_likelihood(validation, samples, bandwidth, levels).mean().item()
+        return -log_likelihood(bandwidth=math.exp(log_bandwidth)).mean().item()
 
     losses = _grid(loss, *_scales(samples, validation, levels), levels)
     best = min(losses, key=losses.__getitem__)
@@ -154,21 +161,57 @@ def _rows(dims: int) -> int:
 
 def _mixture(x: Tensor, parts: tuple[Tensor, ...], kernel: Kernel) -> Tensor:
     """[n] log of the sum over all samples, part by part."""
-    return torch.stack([kernel(x, part).logsumexp(dim=1) for part in parts]).logsumexp(dim=0)
+    return torch.stack([kernel(x, part) for part in parts]).logsumexp(dim=0)
+
+
+def _of_points(x: Tensor, samples: Tensor) -> Callable[..., Tensor]:
+    """`parzen_log_likelihood` of points, as a function of the bandwidth: distances stay."""
+    x, samples = x.flatten(1), samples.flatten(1)
+    rows = _rows(x.shape[1])
+    held = [[_squares(block, part) for part in samples.split(rows)] for block in x.split(rows)]
+
+    def log_likelihood(bandwidth: float) -> Tensor:
+        sums = [torch.stack([part.log_sums(bandwidth) for part in parts]) for parts in held]
+        return torch.cat([part.logsumexp(dim=0) for part in sums]) - math.log(len(samples))
+
+    return log_likelihood
+
+
+@dataclass(frozen=True)
+class _Squares:
+    """Squared distances from n points to m samples.
+
+    Args:
+        least: [n] to the nearest sample.
+        excess: [n, m] what the others are above that.
+        dims: of the points.
+    """
+
+    least: Tensor
+    excess: Tensor
+    dims: int
+
+    def log_sums(self, bandwidth: float) -> Tensor:
+        """[n] nats, the log of the sum of normal densities around the samples."""
+        scale = -0.5 / bandwidth**2
+        sums = (self.excess * scale).clamp_(min=NEGLIGIBLE).exp_().sum(dim=1)
+        log_height = -self.dims * math.log(bandwidth * math.sqrt(2 * math.pi))
+        return sums.log() + self.least * scale + log_height
+
+
+def _squares(x: Tensor, samples: Tensor) -> _Squares:
+    """By a matrix product, in float64."""
+    centre = samples.double().mean(dim=0)  # far from the origin the product loses digits
+    x, samples = x.double() - centre, samples.double() - centre
+    squares = x.square().sum(dim=1, keepdim=True) + samples.square().sum(dim=1)
+    squares.addmm_(x, samples.T, alpha=-2).clamp_(min=0)
+    least = squares.amin(dim=1)
+    return _Squares(least, squares.sub_(least[:, None]), x.shape[1])
 
 
 def _density(bandwidth: float) -> Kernel:
-    """The normal density: squared distances by a matrix product, in float64."""
-
-    def kernel(x: Tensor, samples: Tensor) -> Tensor:
-        centre = samples.double().mean(dim=0)  # far from the origin the product loses digits
-        x, samples = x.double() - centre, samples.double() - centre
-        squares = x.square().sum(dim=1, keepdim=True) + samples.square().sum(dim=1)
-        distances = squares.addmm(x, samples.T, alpha=-2).clamp(min=0)
-        scale = bandwidth * math.sqrt(2 * math.pi)
-        return distances / (-2 * bandwidth**2) - x.shape[1] * math.log(scale)
-
-    return kernel
+    """The normal density."""
+    return lambda x, samples: _squares(x, samples).log_sums(bandwidth)
 
 
 def _mass(bandwidth: float, levels: int, dims: int, device: torch.device) -> Kernel:
@@ -184,7 +227,7 @@ def _mass(bandwidth: float, levels: int, dims: int, device: torch.device) -> Ker
         total = left.new_zeros(len(x), len(samples))
         for of_x, of_sample in zip(left, right, strict=True):
             total.addmm_(of_x[x], of_sample[samples].T)
-        return total
+        return total.logsumexp(dim=1)
 
     return kernel
 

@@ -193,6 +193,9 @@ def _inverse_power(values: Tensor, exponent: float) -> Tensor:
     """(1 + values)^-exponent, in place of the values."""
     if exponent in (0.5, 1.0, 2.0):  # of these torch has fast powers, of others slow ones
         return values.add_(1).pow_(-exponent)
+    if exponent == 5.0:
+        inverse = values.add_(1).reciprocal_()
+        return inverse.mul_(inverse.square().square_())
     return values.log1p_().mul_(-exponent).exp_()
 
 

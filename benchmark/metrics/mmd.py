@@ -215,10 +215,13 @@ def _measure(
 ) -> Measurement:
     """The generated data have no part in the bandwidth: all models meet the same kernel."""
     real, generated = _vectors(evidence)
+    key = "median distance of real examples"
+    if key not in evidence.shared:
+        evidence.shared[key] = median_distance(real)
     return measured_with_halves(
         real=real,
         generated=generated,
-        kernel=kernel_of_bandwidth(median_distance(real)),
+        kernel=kernel_of_bandwidth(evidence.shared[key]),
         drawn=generator(name, evidence.seed),
         progress=partial(evidence.progress, name),
     )

@@ -1,7 +1,8 @@
 """Nearest neighbours and the balls that reach to them, exact and blockwise.
 
-Float32 products propose and float64 differences decide (`pairwise`): the results are those of
-float64 throughout, ties included, and equal pairs of vectors are equally far wherever they stand.
+Float32 products propose and float64 differences decide (`pairwise`; in few dimensions, these
+alone): the results are those of float64 throughout, ties included, and equal pairs of vectors are
+equally far wherever they stand.
 """
 
 from collections.abc import Callable, Sequence
@@ -118,6 +119,8 @@ def _radii(vectors: Tensor, neighbours: Sequence[int], progress: Progress) -> Te
     """`squared_radii` of vectors of which no great many are equal."""
     distances = Distances(vectors, vectors, mean_of(vectors))
     lower, where = _candidates(distances, max(neighbours) + SPARE, progress)
+    if distances.from_differences:
+        return lower.T[torch.tensor(neighbours) - 1]
     lengths = distances.lengths_x.to(lower.dtype)
     error = relative_error(vectors.shape[1], lower.dtype) * (lengths[:, None] + lengths[where])
     upper = lower + 2 * error
@@ -150,7 +153,7 @@ def _candidates(distances: Distances, count: int, progress: Progress) -> tuple[T
     """[n, count] lowest bounds on distances to other vectors, in order, and which these are."""
     n = len(distances.x)
     count = min(count, n - 1)
-    lower = torch.full((n, count), torch.inf)
+    lower = torch.full((n, count), torch.inf, dtype=distances.dtype)
     where = torch.zeros(n, count, dtype=torch.long)
 
     def offer(rows: slice, columns: slice, bounds: Tensor) -> None:
@@ -163,8 +166,7 @@ def _candidates(distances: Distances, count: int, progress: Progress) -> tuple[T
     pairs = list(upper_blocks(n))
     for step, (rows, columns) in enumerate(pairs):
         progress(step, len(pairs))
-        squares, error = distances.squares(rows, columns)
-        bounds = squares.sub_(error)
+        bounds = distances.lower_bounds(rows, columns)
         if rows == columns:
             offer(rows, columns, bounds.fill_diagonal_(torch.inf))
         else:

@@ -7,6 +7,7 @@ analysis", SIAM Journal on Scientific Computing 41(5), theorem 3.1.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 ROWS_AT_ONCE = 1_000
 PAIRS_AT_ONCE = 250
 OPEN_SHARE = 1 / 16  # of a block's pairs; with more left open, float64 products come first
+FEW_DIMENSIONS = 8  # up to them, differences cost less than what products leave open
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,12 @@ def distinct_rows(vectors: Tensor) -> Distinct:
     """The rows of [n, d] that differ bit for bit, in the order of their first copies."""
     sums = torch.cat([part.sum(dim=1) for part in vectors.split(ROWS_AT_ONCE)])
     _, group, sizes = sums.unique(return_inverse=True, return_counts=True)
-    suspects = (sizes[group] > 1).tolist()
-    seen: dict[bytes | int, int] = {}
-    numbers = [
-        seen.setdefault(row.numpy().tobytes() if suspect else index, len(seen))
-        for index, (row, suspect) in enumerate(zip(vectors, suspects, strict=True))
-    ]
-    _, rows, counts = np.unique(numbers, return_index=True, return_counts=True)
-    return Distinct(torch.from_numpy(rows), torch.from_numpy(counts), torch.tensor(numbers))
+    first, seen = np.arange(len(vectors)), dict[bytes, int]()
+    for row in (sizes[group] > 1).nonzero().flatten().tolist():
+        first[row] = seen.setdefault(vectors[row].numpy().tobytes(), row)
+    found = np.unique(first, return_inverse=True, return_counts=True)
+    rows, which, counts = (torch.from_numpy(each) for each in found)
+    return Distinct(rows, counts, which)
 
 
 def blocks(size: int) -> list[slice]:
@@ -57,10 +57,16 @@ class Distances:
     Args:
         x, y: the sets, on the CPU; neither is changed.
         centre: [d] a point among them. Products lose digits far from the origin.
+
+    Attributes:
+        from_differences: whether blocks come from float64 differences, as exact as single pairs.
+        dtype: of blocks.
     """
 
     def __init__(self, x: Tensor, y: Tensor, centre: Tensor) -> None:
         self.x, self.y, self.centre = x, y, centre
+        self.from_differences = x.shape[1] <= FEW_DIMENSIONS
+        self.dtype = torch.float64 if self.from_differences else torch.float32
         self.near_x, self.lengths_x = self._around(x)
         self.near_y, self.lengths_y = (self.near_x, self.lengths_x) if y is x else self._around(y)
 
@@ -76,6 +82,13 @@ class Distances:
         products = torch.addmm(sizes, x, y.T, alpha=-2)
         return products, sizes.mul_(relative_error(x.shape[1], dtype))
 
+    def lower_bounds(self, rows: slice, columns: slice) -> Tensor:
+        """[r, c] squared distances, or what they are at least where products give them."""
+        if self.from_differences:
+            return self._differences(rows, columns)
+        squares, error = self.squares(rows, columns)
+        return squares.sub_(error)
+
     def exact(self, pairs: Tensor) -> Tensor:
         """[p] sums of squared differences for pairs [p, 2] of a row and a column, float64."""
         parts = [
@@ -86,8 +99,15 @@ class Distances:
 
     def below(self, rows: slice, columns: slice, limits: list[Tensor]) -> list[Tensor]:
         """Whether distances are below limits: for each [r, 1] or [1, c], booleans [r, c]."""
+        if self.from_differences:
+            squares = self._differences(rows, columns)
+            return [squares < limit for limit in limits]
         squares, error = self.squares(rows, columns)
         return [self._below(rows, columns, limit, squares, error) for limit in limits]
+
+    def _differences(self, rows: slice, columns: slice) -> Tensor:
+        coordinates = zip(self.x[rows].double().T, self.y[columns].double().T, strict=True)
+        return reduce(torch.add, [(x[:, None] - y).square_() for x, y in coordinates])
 
     def _below(
         self, rows: slice, columns: slice, limit: Tensor, squares: Tensor, error: Tensor

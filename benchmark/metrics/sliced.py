@@ -18,6 +18,8 @@ STARTS = 3
 STEPS = 40
 FIRST_TURN = 0.3  # radians
 
+Pairs = tuple[Tensor, Tensor, Tensor]  # [p] places in one sorted set, [p] in another, [p] weights
+
 
 def sliced(evidence: Evidence) -> Measurement:
     """The root mean square over 1,000 directions, the same ones for every model."""
@@ -106,12 +108,13 @@ def max_sliced_wasserstein(*, real: Tensor, generated: Tensor, seed: int) -> flo
     check_vectors(real=real, generated=generated)
     centre = real.double().mean(dim=0)
     x, y = real.double() - centre, generated.double() - centre
+    pairs = _quantile_pairs(len(x), len(y), x.device)
     directions = _starts(x, y, seed)
-    best, slopes = _distances_and_slopes(x, y, directions)
+    best, slopes = _distances_and_slopes(x, y, directions, pairs)
     turns = torch.full_like(best, FIRST_TURN)
     for _ in range(STEPS):
         proposed = _turned(directions, slopes, turns)
-        found, new_slopes = _distances_and_slopes(x, y, proposed)
+        found, new_slopes = _distances_and_slopes(x, y, proposed, pairs)
         better = found > best
         turns = torch.where(better, turns * 1.5, turns / 2)
         best = torch.where(better, found, best)
@@ -144,17 +147,18 @@ def _squared_distances(real: Tensor, generated: Tensor) -> Tensor:
     n, m = real.shape[1], generated.shape[1]
     if n == m:
         return (real - generated).square().sum(dim=1, dtype=torch.float64) / n
-    rows, columns, weights = _quantile_pairs(n, m)
+    rows, columns, weights = _quantile_pairs(n, m, real.device)
     gaps = real[:, rows] - generated[:, columns]
-    return gaps.double().square() @ weights.to(gaps.device)
+    return gaps.double().square() @ weights
 
 
-def _quantile_pairs(n: int, m: int) -> tuple[Tensor, Tensor, Tensor]:
+def _quantile_pairs(n: int, m: int, device: torch.device) -> Pairs:
     """Which of n sorted examples meets which of m, and the share of mass that passes there.
 
     Both quantile functions are steps; in units of 1 / (n m) their edges are whole numbers.
     """
-    edges = torch.cat([torch.arange(n + 1) * m, torch.arange(m + 1) * n]).unique()
+    steps_n, steps_m = (torch.arange(size + 1, device=device) for size in (n, m))
+    edges = torch.cat([steps_n * m, steps_m * n]).unique()
     widths = edges.diff()
     return edges[:-1] // m, edges[:-1] // n, widths.double() / (n * m)
 
@@ -166,20 +170,34 @@ def _starts(x: Tensor, y: Tensor, seed: int) -> Tensor:
     means = (y.mean(dim=0) - x.mean(dim=0))[None]
     if means.norm() > 0:
         tried = torch.cat([tried, means / means.norm()])
-    pairs = (tried @ x.T).sort(dim=1).values, (tried @ y.T).sort(dim=1).values
+    pairs = _sort_rows(tried @ x.T), _sort_rows(tried @ y.T)
     order = _squared_distances(*pairs).argsort(descending=True)
-    last = torch.tensor([len(tried) - 1], device=x.device)
-    return tried[torch.cat([last, order[order != last][: STARTS - 1]])]
+    last = torch.tensor([len(tried) - 1])
+    return tried[torch.cat([last, order[order != last][: STARTS - 1]]).to(x.device)]
 
 
-def _distances_and_slopes(x: Tensor, y: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-    """[k] squared distances along directions [k, d], and their gradients [k, d]."""
-    directions = directions.detach().requires_grad_()
-    with torch.enable_grad():
-        pairs = ((directions @ vectors.T).sort(dim=1).values for vectors in (x, y))
-        squares = _squared_distances(*pairs)
-    (slopes,) = torch.autograd.grad(squares.sum(), directions)
-    return squares.detach(), slopes
+def _distances_and_slopes(
+    x: Tensor, y: Tensor, directions: Tensor, pairs: Pairs
+) -> tuple[Tensor, Tensor]:
+    """[k] squared distances along directions [k, d], and their gradients [k, d].
+
+    The gradient is that of the weighted squares with every example kept to its partner.
+    """
+    rows, columns, weights = pairs
+    (along_x, order_x), (along_y, order_y) = (_sorted(directions @ z.T) for z in (x, y))
+    gaps = along_x[:, rows] - along_y[:, columns]
+    pulls = gaps * weights
+    of_x, of_y = torch.zeros_like(along_x), torch.zeros_like(along_y)
+    of_x.scatter_add_(1, order_x[:, rows], pulls)
+    of_y.scatter_add_(1, order_y[:, columns], pulls)
+    return (gaps * pulls).sum(dim=1), 2 * (of_x @ x - of_y @ y)
+
+
+def _sorted(projections: Tensor) -> tuple[Tensor, Tensor]:
+    """Sorted rows of [k, n], and where each of their values stood."""
+    # As above, numpy's sort is the one with vector instructions.
+    order = torch.from_numpy(projections.cpu().numpy().argsort(axis=1)).to(projections.device)
+    return projections.gather(1, order), order
 
 
 def _turned(directions: Tensor, slopes: Tensor, turns: Tensor) -> Tensor:
