@@ -101,6 +101,13 @@ def test_values_on_halves_are_on_the_scale_of_the_whole():
     assert np.mean(halves) == pytest.approx(found.value, rel=0.05)
 
 
+def test_cells_are_those_of_the_training_data_whatever_the_seed():
+    train, test, generated = torch.randn(500, 2), torch.randn(400, 2), torch.randn(400, 2) * 1.3
+    first, second = (measure(points(train, test, generated, seed=seed)) for seed in (0, 1))
+    assert first.details["cells"] > 1
+    assert first.value == second.value
+
+
 def test_repeats_exactly():
     sets = [torch.randn(n, 2) for n in (300, 150, 150)]
     first, second = (measure(points(*sets, seed=4)) for _ in range(2))

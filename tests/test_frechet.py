@@ -107,6 +107,14 @@ def test_reading_features_in_blocks_changes_nothing(monkeypatch):
     assert frechet_distance(real=real, generated=generated) == pytest.approx(whole, rel=1e-12)
 
 
+def test_the_bound_on_errors_takes_the_norms_of_whole_covariances():
+    real, _ = correlated_sets()
+    lower = frechet._covariance(real, real.mean(dim=0))
+    whole = torch.cov(real.T)
+    torch.testing.assert_close(torch.from_numpy(lower), whole.tril(), rtol=1e-12, atol=1e-12)
+    assert frechet._norm(lower) == pytest.approx(whole.norm().item(), rel=1e-12)
+
+
 @pytest.mark.parametrize("n", [10, 200])
 def test_is_zero_for_equal_sets_even_when_the_covariance_is_singular(n):
     flat = torch.randn(n, 64)

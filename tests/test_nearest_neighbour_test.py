@@ -167,21 +167,6 @@ def test_errors_are_near_the_spread_over_fresh_samples(sizes, dims, scale, shift
         assert 0.9 < covered < 0.985
 
 
-def test_the_variance_is_the_sum_over_pairs_that_share_an_example():
-    found = pooled(*general_position(14, 9))
-    labels, nearest = found.labels.tolist(), found.nearest.tolist()
-    told = [labels[i] == labels[j] for i, j in enumerate(nearest)]
-    share = np.mean([t for t, label in zip(told, labels, strict=True) if label])
-    e = [(t - share) * label for t, label in zip(told, labels, strict=True)]
-    total = sum(
-        e[i] * e[j] for i in range(23) for j in range(23) if {i, nearest[i]} & {j, nearest[j]}
-    )
-    at = np.array([sum(e[i] for i in range(23) if v in (i, nearest[i])) for v in range(23)])
-    for side in (np.array(labels), ~np.array(labels)):
-        total -= side.sum() * at[side].mean() ** 2
-    assert found.on_generated.standard_error == pytest.approx(np.sqrt(total) / 9)
-
-
 def test_certain_answers_have_an_interval_of_positive_width():
     found = pooled(torch.randn(50, 2), torch.randn(50, 2) + 99).on_real
     assert (found.value, found.standard_error) == (1.0, 0.0)

@@ -3,10 +3,13 @@ import math
 import pytest
 import torch
 
+from benchmark.metrics.base import Measurement
 from benchmark.metrics.resampling import (
+    HalfSamples,
     draw_subsets,
     error_from_subsets,
     half_samples,
+    interval_reach,
     subset_share,
 )
 
@@ -64,6 +67,27 @@ def test_mean_plus_minus_two_errors_covers_the_truth_19_times_in_20():
         )
         covered.append(abs(value - 9) < 1.96 * halves.standard_error)
     assert 0.90 < sum(covered) / len(covered) < 0.985
+
+
+def test_student_intervals_of_few_draws_cover_as_often_as_they_say():
+    # The known error of the mean of normal draws, estimated from 5 of them as halves would be.
+    draws = torch.randn(40_000, 5).double()
+    errors, means = draws.std(dim=1), torch.randn(40_000).double()
+    covered = (means.abs() < interval_reach(4) * errors).double().mean().item()
+    assert covered == pytest.approx(0.95, abs=0.005)
+    assert (means.abs() < interval_reach(math.inf) * errors).double().mean() < 0.9
+
+
+def test_the_reach_is_that_of_printed_tables():
+    assert interval_reach(29) == pytest.approx(2.045, abs=5e-4)
+    assert interval_reach(math.inf) == pytest.approx(1.960, abs=5e-4)
+
+
+def test_intervals_of_halves_are_students():
+    halves = HalfSamples(tuple(float(value) for value in range(30)), share=0.5)
+    found = Measurement.with_halves(3.0, halves, n=60)
+    assert found.high - 3.0 == pytest.approx(2.045 * halves.standard_error, rel=3e-4)
+    assert found.low + found.high == pytest.approx(6.0)
 
 
 def test_one_set_is_enough_and_its_name_is_free():

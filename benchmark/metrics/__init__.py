@@ -127,7 +127,7 @@ METRICS = (
     Metric("nn_distance_ratio", "Distance ratio", "memorisation", "ratio", None, memorisation.nn_distance_ratio, settings=_held_out_features, decimals=3),
     Metric("pixel_distance_ratio", "Pixel ratio", "memorisation", "ratio", None, memorisation.pixel_distance_ratio, settings=_held_out, decimals=3),
     Metric("authenticity", "Authentic", "memorisation", "share", None, memorisation.authenticity, settings=_held_out_features, decimals=3),
-    Metric("c_t", "C_T", "memorisation", "z-score", None, data_copying.measure, settings=_held_out_features),
+    Metric("c_t", "C_T", "memorisation", "z-score", None, data_copying.measure, version=2, settings=_held_out_features),
     Metric("copies", "Copies", "memorisation", "share", None, memorisation.copies, settings=_held_out, decimals=3),
     Metric("copies_p", "Copies p-value", "memorisation", "probability", None, memorisation.copies_p, settings=_held_out, decimals=4),
     Metric("modes", "Modes", "modes", "modes", "higher", mode_coverage.modes, settings=_samples, decimals=1),

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.metrics.resampling import REPEATS, HalfSamples, half_samples
+from benchmark.metrics.resampling import REPEATS, HalfSamples, half_samples, interval_reach
 from benchmark.spec import DataSpec
 from benchmark.store import Meaning
 
@@ -48,9 +48,21 @@ class Measurement:
         meaning: Meaning = "estimate",
         lowest: float = -math.inf,
         highest: float = math.inf,
+        freedom: float = math.inf,
     ) -> "Measurement":
-        """A value with the normal interval of its standard error, cut to the metric's range."""
-        reach = 1.96 * standard_error
+        """A value with the interval of its standard error, cut to the metric's range.
+
+        Args:
+            value: measured.
+            standard_error: in its unit.
+            n: examples that it rests on.
+            meaning: what the value says of the true one.
+            lowest: the least that the metric can be, and
+            highest: the most.
+            freedom: degrees of freedom that the error is known with: the interval is Student's,
+                and normal where they are infinite.
+        """
+        reach = standard_error * interval_reach(freedom)
         low, high = max(value - reach, lowest), min(value + reach, highest)
         return cls(value, n, standard_error, low, high, meaning)
 
@@ -64,13 +76,14 @@ class Measurement:
         highest: float = math.inf,
         details: Mapping[str, Any] | None = None,
     ) -> "Measurement":
-        """A value with the error that half samples show.
+        """A value with the error that half samples show, and Student's interval of it.
 
         Their values are kept, so that two models can be compared on the same halves of the data.
         """
         error = halves.standard_error
         kept = {"values": list(halves.values), "share": halves.share}
-        measured = cls.with_error(value, error, n, lowest=lowest, highest=highest)
+        freedom = halves.freedom
+        measured = cls.with_error(value, error, n, "estimate", lowest, highest, freedom)
         return replace(measured, details={**(details or {}), "half_samples": kept})
 
     @classmethod
@@ -112,7 +125,8 @@ class Measurement:
         """The mean over examples [n] with its standard error, the values themselves kept."""
         values = values.double().cpu()
         error = (values.std() / math.sqrt(len(values))).item()
-        measured = cls.with_error(values.mean().item(), error, len(values), meaning)
+        n = len(values)
+        measured = cls.with_error(values.mean().item(), error, n, meaning, freedom=n - 1)
         kept = values.numpy().astype(np.float32)
         return replace(measured, per_example=kept, details=details or {})
 

@@ -18,7 +18,7 @@ MOST_CELLS = 20
 def measure(evidence: Evidence) -> Measurement:
     """C_T in feature space, or of points, over cells of k-means on the training data."""
     found = in_features(evidence)
-    held_out, generated = _located(found, derive_seed("cells of c_t", evidence.seed))
+    held_out, generated = _located(found)
     counted = _cells_that_count(held_out, generated)
     if not len(counted):
         raise NotApplicable(
@@ -82,16 +82,19 @@ def rank_score(*, real: Tensor, generated: Tensor) -> float:
     return float((larger - m * n / 2) / math.sqrt(m * n * (m + n + 1) / 12))
 
 
-def _located(found: TrainingNeighbours, seed: int) -> tuple[Tensor, Tensor]:
+def _located(found: TrainingNeighbours) -> tuple[Tensor, Tensor]:
     """[m, 2] and [n, 2]: cell, and distance from the nearest training example.
 
     An example's cell is that of its nearest training example, so that a copy is in the cell of
-    what it copies.
+    what it copies. The cells belong to the training data: k-means starts from the same random
+    centres whatever the seed of the run, for the error bar knows nothing of other starts.
     """
     from sklearn.cluster import KMeans
 
     number = min(MOST_CELLS, max(1, len(found.held_out.rows) // HELD_OUT_PER_CELL))
-    clusters = KMeans(number, n_init=1, random_state=seed % 2**32).fit(found.train.numpy())
+    clusters = KMeans(number, n_init=1, random_state=derive_seed("cells of c_t") % 2**32).fit(
+        found.train.numpy()
+    )
     cell = torch.from_numpy(clusters.labels_).double()
     held_out, generated = (
         torch.stack([cell[near.rows[:, 0]], near.distances[:, 0]], dim=1)

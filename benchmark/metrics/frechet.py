@@ -5,6 +5,8 @@ from itertools import count
 import numpy as np
 import torch
 from scipy.linalg import eigh
+from scipy.linalg.blas import dsyrk
+from scipy.linalg.lapack import dsygst
 from torch import Tensor
 
 from benchmark.metrics.base import Evidence, Measurement
@@ -97,10 +99,10 @@ def _from_covariances(real: Tensor, generated: Tensor) -> float | None:
         lower, failed = torch.linalg.cholesky_ex(torch.from_numpy(cov_r))
         if failed:
             return None
-        product = lower.numpy().T @ cov_g @ lower.numpy()
+        product, _ = dsygst(cov_g, lower.numpy(), itype=2, lower=1)  # its root' B root
         values = eigh(product, eigvals_only=True, driver="ev", overwrite_a=True)
     unit = np.finfo(values.dtype).eps * len(values) ** 0.5
-    error = unit * np.linalg.norm(cov_r) * np.linalg.norm(cov_g)
+    error = unit * _norm(cov_r) * _norm(cov_g)
     roots = np.sqrt(values.clip(min=0))
     moved = (mean_r - mean_g).square().sum().item()
     distance = moved + np.trace(cov_r) + np.trace(cov_g) - 2 * roots.sum()
@@ -109,20 +111,26 @@ def _from_covariances(real: Tensor, generated: Tensor) -> float | None:
 
 
 def _covariance(features: Tensor, mean: Tensor) -> np.ndarray:
-    """[d, d] in float64; the features are read block by block."""
-    total = np.zeros((len(mean), len(mean)))
+    """Lower triangle of [d, d], zeros above, float64; the features are read block by block."""
+    total = np.zeros((len(mean), len(mean)), order="F")
     for part in features.split(ROWS_AT_ONCE):
-        total += _gram(part - mean)
+        total = _with_gram(total, part - mean)
     return total / (len(features) - 1)
 
 
-def _gram(rows: Tensor) -> np.ndarray:
-    """X'X; numpy sees on a CPU that it is symmetric, and computes one half."""
+def _with_gram(total: np.ndarray, rows: Tensor) -> np.ndarray:
+    """The lower triangle of total + X'X; on a CPU `total` itself is written to."""
     if rows.is_cuda:
-        return (rows.T @ rows).cpu().numpy()
-    values = rows.numpy()
-    product: np.ndarray = values.T @ values
-    return product
+        return total + (rows.T @ rows).tril().cpu().numpy()
+    values = rows.numpy().T  # in Fortran's order, as this routine reads it
+    summed: np.ndarray = dsyrk(1.0, values, beta=1.0, c=total, lower=1, overwrite_c=1)
+    return summed
+
+
+def _norm(lower: np.ndarray) -> float:
+    """Frobenius norm of a symmetric matrix that is given by its lower triangle."""
+    squares = 2 * np.linalg.norm(lower) ** 2 - np.linalg.norm(lower.diagonal()) ** 2
+    return float(np.sqrt(squares))
 
 
 def _root(features: Tensor, mean: Tensor) -> Tensor:

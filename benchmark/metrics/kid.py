@@ -45,7 +45,8 @@ def measure(evidence: Evidence) -> Measurement:
     generated = evidence.generated_features.features
     seed = torch.randint(2**32, (), generator=generator("kid", evidence.seed))
     found = kernel_distance(real=real, generated=generated, seed=int(seed))
-    measured = Measurement.with_error(found.value, found.standard_error, n=len(generated))
+    error, freedom = found.standard_error, found.subsets.freedom
+    measured = Measurement.with_error(found.value, error, n=len(generated), freedom=freedom)
     kept = {"values": list(found.subsets.values), "share": found.subsets.share}
     return replace(measured, details={"half_samples": kept})
 

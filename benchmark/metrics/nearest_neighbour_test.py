@@ -19,6 +19,7 @@ from torch import Tensor
 
 from benchmark.metrics.base import Evidence, Measurement
 from benchmark.metrics.inputs import check_vectors, compared_vectors, float64_device
+from benchmark.metrics.neighbour_errors import variance_of_right_answers
 from benchmark.metrics.shares import wilson_interval
 from benchmark.randomness import generator
 
@@ -80,9 +81,7 @@ class NearestNeighbourTest:
     def _accuracy_on(self, chosen: Tensor) -> "Accuracy":
         told = self._told[chosen].double()
         value, n = told.mean().item(), len(told)
-        residuals = torch.zeros(len(chosen), dtype=torch.float64)
-        residuals[chosen] = told - value
-        variance = _variance_of_sum(residuals, self.labels, self.nearest) / n**2
+        variance = variance_of_right_answers(chosen, self.nearest) / n**2
         return Accuracy(value, math.sqrt(max(variance, 0.0)), n)
 
     def p_value(self, drawn: torch.Generator, permutations: int = PERMUTATIONS) -> float:
@@ -206,26 +205,6 @@ def _permuted_counts(
             [labels[torch.randperm(len(labels), generator=drawn)] for _ in rows]
         )
         yield (permuted == permuted[:, nearest]).sum(dim=1)
-
-
-def _variance_of_sum(residuals: Tensor, labels: Tensor, nearest: Tensor) -> float:
-    """Variance of the sum of residuals [n] of answers, over fresh examples of either set.
-
-    Two answers depend on each other where the examples or their neighbours are shared. The sum of
-    products over such pairs is had from the sums at every example, which count twice what shares
-    two: an answer with itself, and with that of a mutual neighbour. The sums are centred within
-    either set, whose size is fixed. The spread over half samples is up to √2 too large here: a
-    half has other neighbours than the whole.
-
-    Source: Aronow, Samii and Assenova 2015, "Cluster-robust variance estimation for dyadic data",
-    Political Analysis 23(4), for the sum over pairs that share a member.
-    """
-    at = residuals.index_add(0, nearest, residuals)
-    for chosen in (labels, ~labels):
-        at = torch.where(chosen, at - at[chosen].mean(), at)
-    mutual = nearest[nearest] == torch.arange(len(nearest))
-    twice = residuals.square() + torch.where(mutual, residuals * residuals[nearest], 0.0)
-    return (at.square().sum() - twice.sum()).item()
 
 
 def _shared_test(evidence: Evidence) -> NearestNeighbourTest:
