@@ -8,6 +8,7 @@ import os
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -123,6 +124,15 @@ class Cell:
     frames: np.ndarray | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     results: tuple[Result, ...] = ()
+
+    @cached_property
+    def by_metric(self) -> Mapping[tuple[str, int], Sequence[Result]]:
+        """The results under each metric's name and version, in the order of `results`."""
+        found: dict[tuple[str, int], list[Result]] = {}
+        for result in self.results:
+            key = result.question.metric, result.question.version
+            found.setdefault(key, []).append(result)
+        return found
 
     def answer(self, question: Question) -> Result | None:
         """The stored result of this very question, or None."""

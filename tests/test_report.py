@@ -4,18 +4,21 @@ import json
 import xml.etree.ElementTree as ElementTree
 from dataclasses import asdict, dataclass, replace
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 from factories import MODELS, cell, damaged_suite, full_cell, full_suite, result
+from matplotlib.figure import Figure
 
 from benchmark import store
 from benchmark.manifest import load_manifest
 from benchmark.metrics import METRICS
 from benchmark.metrics.base import Annealing
 from benchmark.report import write_report
-from benchmark.report.curves import averaged, curves_figure
-from benchmark.report.figures import samples_figure
+from benchmark.report.contents import current
+from benchmark.report.curves import averaged, curves_figure, svg
+from benchmark.report.figures import png, samples_figure
 from benchmark.report.neighbours import neighbours_figure, pairs_canvas
 from benchmark.report.page import Section, failures, provenance
 from benchmark.report.sandwich import sandwich_figure
@@ -429,3 +432,35 @@ def test_text_from_models_is_shown_and_not_run(tmp_path):
     files = written(tmp_path, [cell("ring", "gan", 0, failure="<script>alert(1)</script>")])
     assert b"<script>alert" not in files["index.html"]
     assert b"&lt;script&gt;alert(1)" in files["index.html"]
+
+
+def labelled_figure():
+    figure = Figure((3, 2), 110, layout="constrained", facecolor="white")
+    panel = figure.subplots()
+    panel.semilogy([1, 2, 3], [0.1, 20, 3000], label="a long label")
+    panel.set(title="a title", xlabel="step")
+    figure.legend(loc="outside lower center")
+    return figure
+
+
+def test_a_figure_is_drawn_as_matplotlib_saves_it():
+    saved = io.BytesIO(), io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "benchmark"}):
+        labelled_figure().savefig(saved[0], format="svg", metadata={"Date": None, "Creator": None})
+    labelled_figure().savefig(saved[1], format="png", metadata={"Software": None})
+    assert svg(labelled_figure()) == saved[0].getvalue()
+    assert png(labelled_figure()) == saved[1].getvalue()
+
+
+def test_results_of_a_metric_come_in_the_order_of_their_settings_whatever_that_of_the_cell():
+    metric = next(metric for metric in METRICS if metric.name == "fid")
+    plain = result("fid", 1.0)
+    few, many = (
+        replace(plain, question=replace(plain.question, settings={"samples": samples}))
+        for samples in (100, 200)
+    )
+    older = replace(plain, question=replace(plain.question, version=metric.version - 1))
+    others = (result("kid", 2.0), older)
+    for results in ((few, *others, many), (many, *others, few)):
+        assert current(cell("ring", "gmm", 0, results), metric) == [few, many]
+    assert current(cell("ring", "gmm", 0, others), metric) == []

@@ -69,6 +69,7 @@ def _write(panel: Axes, column: int, row: int, found: Correlation) -> None:
         fontsize=6.5,
         fontweight="bold" if found.sign else "normal",
         color="white" if abs(found.value) > DARK else "#222222",
+        in_layout=False,
     )
 
 

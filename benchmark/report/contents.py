@@ -75,12 +75,10 @@ def asked(cells: Iterable[Cell]) -> list[Metric]:
 
 def current(cell: Cell, metric: Metric) -> list[Result]:
     """The cell's results of a metric as it is computed today, in a fixed order."""
-    found = [
-        result
-        for result in cell.results
-        if (result.question.metric, result.question.version) == (metric.name, metric.version)
-    ]
-    return sorted(found, key=lambda result: settings_key(result.question.settings))
+    found = list(cell.by_metric.get((metric.name, metric.version), ()))
+    if len(found) > 1:
+        found.sort(key=lambda result: settings_key(result.question.settings))
+    return found
 
 
 def first_results(

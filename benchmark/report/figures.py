@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -110,7 +111,8 @@ def _panels(used: int) -> tuple[Figure, list[Axes]]:
 def png(figure: Figure) -> bytes:
     """The figure's bytes, without the program's name and version."""
     content = io.BytesIO()
-    figure.savefig(content, format="png", metadata={"Software": None})
+    # `savefig` would draw it once more, for its size.
+    FigureCanvasAgg(figure).print_png(content, metadata={"Software": None})
     return content.getvalue()
 
 

@@ -180,6 +180,7 @@ def _square(panel: Axes, column: int, row: int, units: float, response: Response
         fontsize=6.5,
         fontweight="bold" if abs(units) >= NOTICED else "normal",
         color="white" if strength > DARK else "#222222",
+        in_layout=False,
     )
 
 
