@@ -145,7 +145,7 @@ class GAN(PushForward):
             unroll=unroll,
             critic_steps=critic_steps,
         )
-        self.steps = setting(steps, spec, points=4_000, small=2_000, large=20_000)
+        self.steps = setting(steps, spec, points=5_000, small=2_000, large=20_000)
         self.batch_size = setting(batch_size, spec, points=256, small=64, large=128)
         self.learning_rate = setting(learning_rate, spec, points=1e-3, small=5e-4, large=2e-4)
         self.betas = (betas[0], betas[1])

@@ -61,7 +61,7 @@ class VAEGAN(PushForward):
         super().__init__(spec, latents, width)
         self.loss = loss
         self.gamma = setting(gamma, spec, points=1.0, small=0.1, large=0.1)
-        self.steps = setting(steps, spec, points=3_000, small=1_500, large=20_000)
+        self.steps = setting(steps, spec, points=4_000, small=1_500, large=20_000)
         self.batch_size = setting(batch_size, spec, points=256, small=64, large=64)
         self.learning_rate = setting(learning_rate, spec, points=1e-3, small=5e-4, large=3e-4)
         self.ema_decay = ema_decay
