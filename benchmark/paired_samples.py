@@ -10,7 +10,7 @@ from scipy.special import stdtr, stdtrit
 from benchmark.metrics.base import Metric
 from benchmark.metrics.resampling import error_from_subsets
 from benchmark.paired import Comparison, of_one_seed
-from benchmark.report.intervals import UPPER, Part, of_mean, pooled
+from benchmark.report.intervals import NOTHING, UPPER, Part, of_mean, pooled
 from benchmark.report.summary import evaluation_error
 from benchmark.store import Result
 
@@ -31,7 +31,11 @@ def compare_values(
 
     All seeds share the real data, so measuring several of them does not make the error of
     measuring smaller here. What seeds differ by is added, and a few of them know it roughly:
-    the interval is Student's, with the degrees of freedom of all parts together.
+    the interval is Student's, with the degrees of freedom of all parts together. A metric that
+    stores no error bar is compared by its spread over seeds alone, two of each model or more.
+
+    Where no error of any kind is seen, as of a count of modes that no seed and no bootstrap moves,
+    the p-value is that of s seeds with the same sign: a sign test's, 1 with a single seed.
 
     Args:
         metric: what was measured.
@@ -39,16 +43,23 @@ def compare_values(
         second: the same of another.
 
     Returns:
-        None where a result has no error bar.
+        None where a result has no error bar and seeds are too few to show one.
     """
     (name, results), (other_name, others) = first, second
     measuring = _measuring(results, others)
+    remarks = [of_one_seed(model) for model, its in (first, second) if len(its) == 1]
     if measuring is None:
-        return None
+        if remarks:
+            return None
+        measuring = NOTHING
+        remarks.append(f"{metric.label}: one number a seed, compared over seeds alone.")
     values, other_values = _values(results), _values(others)
     difference = float(values.mean() - other_values.mean())
     variance, freedom = pooled([measuring, of_mean(values), of_mean(other_values)])
-    reach, p_value = _student(difference, math.sqrt(variance), freedom)
+    if variance == 0:
+        reach, p_value = 0.0, _sign_p(difference, seeds=len(results.keys() & others.keys()))
+    else:
+        reach, p_value = _student(difference, math.sqrt(variance), freedom)
     return Comparison(
         metric,
         name,
@@ -59,14 +70,17 @@ def compare_values(
         min(result.n or 0 for result in (*results.values(), *others.values())),
         (len(results), len(others)),
         p_value,
-        remarks=tuple(of_one_seed(model) for model, its in (first, second) if len(its) == 1),
+        remarks=tuple(remarks),
     )
+
+
+def _sign_p(difference: float, seeds: int) -> float:
+    """Two-sided p-value of the same difference in every one of so many paired seeds."""
+    return min(1.0, 2.0 ** (1 - seeds)) if difference else 1.0
 
 
 def _student(difference: float, error: float, freedom: float) -> tuple[float, float]:
     """To each side of the 95 % interval, and the p-value of no difference."""
-    if error == 0:
-        return 0.0, float(difference == 0)
     freedom = min(freedom, MOST_FREEDOM)
     reach = float(stdtrit(freedom, UPPER)) * error
     return reach, 2 * float(stdtr(freedom, -abs(difference) / error))

@@ -1,8 +1,6 @@
 """One cell: fit, checkpoint, samples, measurements; each step is kept, so that none is redone."""
 
 import io
-import resource
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,7 +19,7 @@ from benchmark.precision import full_precision
 from benchmark.randomness import derive_seed, fork_rng
 from benchmark.spec import DataSpec
 from benchmark.store import Cell, Question, Result, save, write_atomically
-from benchmark.training import begun, trained
+from benchmark.training import begun, peak_memory, trained
 from benchmark.training_log import Progress
 
 FIGURE_IMAGES, FIGURE_POINTS = 36, 1_000
@@ -102,6 +100,7 @@ def _sampled(
         drawn = model.sample(count)
         generated = torch.as_tensor(drawn).cpu()
     seconds = time.perf_counter() - started
+    of_training = cell.training.get("peak_memory_bytes", 0)  # which may have been another process
     check_samples(generated, data.spec, count)
     generated = generated.to(data.test.dtype)
     shown = FIGURE_POINTS if len(data.spec.shape) == 1 else FIGURE_IMAGES
@@ -112,7 +111,7 @@ def _sampled(
         training={
             **cell.training,
             "sample_seconds": seconds,
-            "peak_memory_bytes": _peak_memory(plan.device),
+            "peak_memory_bytes": max(of_training, peak_memory(plan.device)),
         },
     )
     save(cell, plan.results)
@@ -138,13 +137,6 @@ def check_samples(samples: Tensor, spec: DataSpec, count: int) -> None:
     low, high = int(samples.min()), int(samples.max())
     if low < 0 or high >= spec.levels:
         raise ValueError(f"samples lie in {low}..{high}, not in 0..{spec.levels - 1}")
-
-
-def _peak_memory(device: str) -> int:
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated()
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _measured(

@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import resource
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -105,12 +107,16 @@ def trained(plan: Plan, data: DataSet, cell: Cell, progress: Progress) -> tuple[
 def _keep_trained(
     plan: Plan, cell: Cell, model: Any, log: TrainingLog, together: int | None = None
 ) -> Cell:
-    """Stores how training went, and the checkpoint unless it diverged."""
+    """Stores how training went, and the checkpoint unless it diverged.
+
+    Of models trained together each has an equal share of the seconds, and the memory of all.
+    """
     trained = isinstance(model, Trainable)
     facts: dict[str, Any] = {
         "seconds": log.seconds / (together or 1) if trained else None,
         "curve": log.curve(),
         "parameters": _parameters(model),
+        "peak_memory_bytes": peak_memory(plan.device),
     }
     if together is not None:
         facts["together"] = together
@@ -137,6 +143,14 @@ def _keep_trained(
     save(cell, plan.results)
     (plan.work / "training.pt").unlink(missing_ok=True)
     return cell
+
+
+def peak_memory(device: str) -> int:
+    """The most bytes that this process has held so far: of the device on a GPU, else its own."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated()
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _is_trained(plan: Plan, cell: Cell) -> bool:

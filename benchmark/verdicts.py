@@ -8,7 +8,7 @@ from benchmark.metrics import METRICS
 from benchmark.metrics.base import OF_SAMPLES, Metric
 from benchmark.paired import Comparison, compare_likelihoods, in_bits
 from benchmark.paired_samples import compare_values
-from benchmark.report.contents import answer, current, models_of, settings_key
+from benchmark.report.contents import answer, current, diverged_at, models_of, settings_key
 from benchmark.report.p_values import benjamini_hochberg
 from benchmark.report.ranking import Standing, standing
 from benchmark.store import Cell, Result
@@ -19,6 +19,7 @@ COMPARED = tuple(
 )
 BOUNDS = ("sandwich", "lower bound", "upper bound")
 OF_EXAMPLES = ("nll", "bits_per_dim")  # the second is the first in another unit
+NO_ERROR = "no error bar is stored, and one seed shows none"
 _METRICS = {metric.name: metric for metric in METRICS}
 
 
@@ -49,7 +50,13 @@ def compare_cells(
         second: name of the other.
         metrics: which ones, if not all.
     """
-    found = {metric.label: _compare(metric, cells, first, second) for metric in metrics}
+    by_model = models_of(cells, ())
+    found: dict[str, Comparison | str] = {}
+    for metric in metrics:
+        outcome = _compare(metric, cells, first, second)
+        if isinstance(outcome, Comparison):
+            outcome = _with_seeds_lost(outcome, by_model[first], by_model[second])
+        found[metric.label] = outcome
     rows = [outcome for outcome in found.values() if isinstance(outcome, Comparison)]
     missing = {label: why for label, why in found.items() if isinstance(why, str)}
     return Verdicts(tuple(corrected_together(rows)), missing)
@@ -66,6 +73,52 @@ def corrected_together(rows: Sequence[Comparison]) -> list[Comparison]:
     ]
 
 
+def _with_seeds_lost(
+    row: Comparison, first: Mapping[int, Cell], second: Mapping[int, Cell]
+) -> Comparison:
+    """The comparison when seeds of a model have no value because it did badly in them.
+
+    How badly is not known: the interval reaches to infinity on the side where the model is worse,
+    and it can't be found better.
+    """
+    for model, cells in ((row.first, first), (row.second, second)):
+        lost = [cell for cell in cells.values() if _did_badly(cell, row.metric)]
+        if lost:
+            remark = (
+                f"{model} {_how_badly(lost)} in {len(lost)} of {len(cells)} seeds: in a metric "
+                "without a value there, it can be found worse, never better."
+            )
+            row = replace(_handicapped(row, model), remarks=(*row.remarks, remark))
+    return row
+
+
+def _handicapped(row: Comparison, model: str) -> Comparison:
+    is_higher = (row.metric.better == "lower") == (model == row.first)  # when the model is worse
+    leads = row.difference < 0 if is_higher else row.difference > 0
+    return replace(
+        row,
+        low=row.low if is_higher else -math.inf,
+        high=math.inf if is_higher else row.high,
+        p_value=1.0 if leads else row.p_value,
+    )
+
+
+def _did_badly(cell: Cell, metric: Metric) -> bool:
+    """Whether the cell has no value of the metric because training diverged or never got there."""
+    if isinstance(_answer(cell, metric), Result):
+        return False
+    if diverged_at(cell) is not None:
+        return True
+    coverage = cell.training.get("coverage", {})
+    return metric.name == "first_coverage" and bool(coverage.get("step"))
+
+
+def _how_badly(cells: Sequence[Cell]) -> str:
+    ended = any(diverged_at(cell) is not None for cell in cells)
+    late = any(diverged_at(cell) is None for cell in cells)
+    return " or ".join(["diverged"] * ended + ["never covered all modes"] * late)
+
+
 def _compare(metric: Metric, cells: Sequence[Cell], first: str, second: str) -> Comparison | str:
     by_model = models_of(cells, ())
     its, others = by_model.get(first, {}), by_model.get(second, {})
@@ -80,7 +133,7 @@ def _compare(metric: Metric, cells: Sequence[Cell], first: str, second: str) -> 
     if any(its.meaning in BOUNDS for its in (*results.values(), *other_results.values())):
         return "a bound, and by how much it is off is not known"
     outcome = compare_values(metric, (first, results), (second, other_results))
-    return "no error bar is stored" if outcome is None else outcome
+    return NO_ERROR if outcome is None else outcome
 
 
 def _compare_examples(

@@ -157,13 +157,74 @@ def test_models_without_a_seed_in_common_are_not_tested():
     assert (trial.verdict, trial.why) == ("not tested", "vae_gan and gan have no seed in common")
 
 
+def diverged(model, seed, results=()):
+    return cell("ring", model, seed, results, training={"diverged": {"step": 7, "steps": 9}})
+
+
+def ended(metric="mode_kl"):
+    return [result(metric, reason="training diverged at step 7 of 9")]
+
+
+def test_diverged_training_loses_by_as_much_as_any_seed_was_won_or_lost():
+    cells = cells_of("vae_gan", [0.1, 0.2, 0.1, 0.9], "mode_kl")
+    cells += cells_of("gan", [0.5, 0.6, 0.4, 0.7], "mode_kl")
+    cells += [diverged("gan", 4, ended()), *cells_of("vae_gan", [0.3], "mode_kl", first=4)]
+    cells += [diverged("vae_gan", 5, ended()), *cells_of("gan", [0.3], "mode_kl", first=5)]
+    cells += [diverged("vae_gan", 6, ended()), diverged("gan", 6, ended())]
+    (trial,) = trials(cells, [Said(metric="mode_kl")])
+    assert trial.leads == pytest.approx([0.4, 0.4, 0.3, -0.2, 0.4, -0.4, 0.0])
+    assert trial.diverged == {4: 1, 5: -1, 6: 0}
+    assert trial.difference == pytest.approx(-0.225)  # of the pairs
+    assert trial.p_value == pytest.approx(flips_one_by_one(trial.leads))
+
+
+def test_surviving_a_training_that_diverges_elsewhere_is_a_lead_by_itself():
+    cells = cells_of("vae_gan", [0.1] * 6, "mode_kl")
+    cells += [diverged("gan", seed, ended()) for seed in range(6)]
+    (trial,) = trials(cells, [Said(metric="mode_kl")])
+    assert (trial.p_value, trial.difference, trial.verdict) == (1 / 64, None, "holds")
+    both = [diverged(model, seed, ended()) for model in ("vae_gan", "gan") for seed in range(3)]
+    (trial,) = trials(both, [Said(metric="mode_kl")])
+    assert (trial.verdict, trial.why) == ("undecided", "both diverged in every seed")
+
+
+def test_a_seed_that_failed_is_no_lead_of_anyone():
+    cells = cells_of("vae_gan", [0.1, 0.2], "mode_kl") + cells_of("gan", [0.5], "mode_kl")
+    cells += [cell("ring", "gan", 1, failure="out of memory")]
+    cells += [diverged("vae_gan", 2, ended()), cell("ring", "gan", 2, failure="out of memory")]
+    (trial,) = trials(cells, [Said(metric="mode_kl")])
+    assert (dict(trial.pairs), dict(trial.diverged)) == ({0: (0.1, 0.5)}, {})
+
+
+def test_the_page_says_how_many_seeds_diverged_where_they_have_no_value():
+    cells = cells_of("vae_gan", [0.1] * 5, "mode_kl") + cells_of("gan", [0.4] * 4, "mode_kl")
+    page = claims_page([*cells, diverged("gan", 4, ended())], (), (), [Said(metric="mode_kl")])
+    ((_, (row,)),) = page.chapters[0].listings[0].groups
+    assert [row[column][0] for column in (3, 4, 6, 7)] == [
+        "0.400 ± 0.000",
+        "−0.300",
+        "0.100 / 0.400",
+        "5 (1 diverged)",
+    ]
+    (line,) = csv.DictReader(io.StringIO(page.files["tables/claims_ring.csv"].decode()))
+    assert (line["seeds"], line["diverged"]) == ("5", "1")
+    alone = [*cells_of("vae_gan", [0.1], "mode_kl"), diverged("gan", 0, ended())]
+    ((_, (row,)),) = (
+        claims_page(alone, (), (), [Said(metric="mode_kl")]).chapters[0].listings[0].groups
+    )
+    assert [text for text, _ in row][2:8] == [*"———", "— / —", "0.100 / —", "1 (1 diverged)"]
+
+
 def battery():
     cells = cells_of("vae_gan", [8, 8, 8, 7, 8]) + cells_of("gan", [5, 6, 7, 3, 0])
     cells[-1] = cell(
         "ring", "gan", 4, [result("modes", 0.0)], training={"diverged": {"step": 7, "steps": 9}}
     )
-    cells += cells_of("vae", [8] * 5) + cells_of("collapsed", [1] * 5)
-    return cells + cells_of("data", [8] * 5)
+    cells += [
+        cell("ring", "vae", seed, [result("modes", 8.0), result("high_quality", 0.9 + seed / 100)])
+        for seed in range(5)
+    ]
+    return cells + cells_of("collapsed", [1] * 5) + cells_of("data", [8] * 5)
 
 
 def test_the_page_says_each_verdict_and_who_has_every_mode():
@@ -171,7 +232,7 @@ def test_the_page_says_each_verdict_and_who_has_every_mode():
     (chapter,) = page.chapters
     assert chapter.sentences == [
         "Of 2 claims: holds: 2.",
-        "All 8 modes in every seed: vae.",
+        "All 8 modes in every seed: vae (High quality 0.920).",
         "All 8 modes in some seeds: vae_gan (4 of 5).",
         "All 8 modes in no seed: gan.",
         "Training diverged: gan (1 of 5 seeds).",
@@ -183,17 +244,20 @@ def test_the_page_says_each_verdict_and_who_has_every_mode():
         "7.8 ± 0.4",
         "4.2 ± 2.8",
         "3.6",
+        "— / —",
+        "— / —",
         "5",
         "0.031",
         "0.031",
         "holds",
     ]
+    assert rows[1][5] == ("0.920 / —", pytest.approx(0.92))
 
 
 def test_what_was_not_tested_has_dashes_for_numbers():
     page = claims_page(battery(), (), (), [Said(better="ppca"), Said()])
     ((_, (row, _)),) = page.chapters[0].listings[0].groups
-    assert [text for text, _ in row][2:] == [*"——————", "not tested: ppca: not run"]
+    assert [text for text, _ in row][2:] == [*"————————", "not tested: ppca: not run"]
     line, _ = csv.DictReader(io.StringIO(page.files["tables/claims_ring.csv"].decode()))
     assert (line["p"], line["verdict"], line["why"]) == ("", "not tested", "ppca: not run")
 
@@ -204,6 +268,10 @@ def test_the_csv_holds_the_numbers_unrounded():
     assert float(row["difference"]) == pytest.approx(3.6)
     assert (float(row["p"]), float(row["reverse_p"])) == (1 / 32, 1.0)
     assert (row["verdict"], row["seeds"], row["metric"]) == ("holds", "5", "modes")
+    page = claims_page(battery(), (), (), [Said(better="vae")])
+    (row,) = csv.DictReader(io.StringIO(page.files["tables/claims_ring.csv"].decode()))
+    assert float(row["better_high_quality"]) == pytest.approx(0.92)
+    assert row["than_high_quality"] == row["better_mode_kl"] == ""
 
 
 def test_claims_about_what_was_not_run_have_no_page():

@@ -95,6 +95,23 @@ def test_modes_without_examples_are_left_out():
     assert found.value == pytest.approx(np.log(0.3 / 0.2), rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("rows", "remark"),
+    [
+        ([5, 5, 5], None),
+        ([8, 5, 4], "one mode has fewer than 5 of 17 test examples"),
+        ([9, 0, 1], "2 modes have fewer than 5 of 10 test examples"),
+    ],
+)
+def test_modes_of_few_examples_are_counted(rows, remark):
+    test = TRUTH.means.repeat_interleave(torch.tensor(rows), dim=0).float()
+    evidence = replace(points_evidence(test, test[:4], modes=TRUTH), model=Model(TRUTH))
+    found = worst_mode_gap(evidence)
+    assert found.details.get("remark") == remark
+    assert found.details["examples"] == rows
+    assert found.details["weights"] == [0.5, 0.3, 0.2]
+
+
 def test_error_is_near_the_spread_over_fresh_examples():
     wider = Mixture(TRUTH.means, 1.5 * TRUTH.scales, TRUTH.weights)
     shifted = Mixture(TRUTH.means + torch.tensor([0.5, 0.0]), TRUTH.scales, wider.weights)

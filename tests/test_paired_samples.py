@@ -132,17 +132,48 @@ def test_swapping_the_models_mirrors_the_comparison():
     )
 
 
-@pytest.mark.parametrize(("value", "p_value"), [(2.0, 1.0), (1.0, 0.0)])
-def test_values_without_error_differ_or_do_not(value, p_value):
-    results = [{0: measured(each, error=0.0)} for each in (value, 2.0)]
+@pytest.mark.parametrize(
+    ("value", "seeds", "p_value"),
+    [(2.0, 5, 1.0), (1.0, 1, 1.0), (1.0, 2, 0.5), (1.0, 5, 1 / 16), (3.0, 9, 1 / 256)],
+)
+def test_values_without_error_have_the_p_value_of_a_sign_test(value, seeds, p_value):
+    results = [{seed: measured(each, error=0.0) for seed in range(seeds)} for each in (value, 2.0)]
     found = compare_values(FID, ("vae", results[0]), ("gan", results[1]))
     assert found.p_value == p_value
+    if value != 2:
+        expected = stats.wilcoxon([value - 2.0] * seeds, method="exact").pvalue
+        assert found.p_value == pytest.approx(expected)
     assert found.low == found.high == value - 2
+
+
+def test_without_error_only_seeds_of_both_count():
+    results = [
+        {seed: measured(value, error=0.0) for seed in seeds}
+        for value, seeds in ((1.0, range(6)), (2.0, range(3, 9)))
+    ]
+    assert compare_values(FID, ("vae", results[0]), ("gan", results[1])).p_value == 1 / 4
 
 
 def test_a_value_without_error_bar_is_not_compared():
     bare = replace(measured(1.0, error=0.1), standard_error=None)
     assert compare_values(FID, ("vae", {0: bare}), ("gan", {0: measured(1.0, error=0.1)})) is None
+
+
+def test_one_number_a_seed_is_compared_over_seeds_alone():
+    first, second = np.array([300.0, 500.0, 400.0]), np.array([900.0, 700.0, 900.0, 1_000.0])
+    results = [
+        {
+            seed: replace(measured(value, error=0.1), standard_error=None)
+            for seed, value in enumerate(values)
+        }
+        for values in (first, second)
+    ]
+    steps = METRIC["first_coverage"]
+    found = compare_values(steps, ("vae", results[0]), ("gan", results[1]))
+    expected = stats.ttest_ind(first, second, equal_var=False)
+    assert found.p_value == pytest.approx(expected.pvalue, rel=1e-9)
+    assert found.high == pytest.approx(expected.confidence_interval(0.95).high, rel=1e-9)
+    assert found.remarks == ("First coverage: one number a seed, compared over seeds alone.",)
 
 
 @pytest.mark.parametrize(("name", "better"), [("fid", "vae"), ("recall", "gan")])

@@ -486,3 +486,38 @@ def test_tables_and_metrics_that_no_cell_was_asked_for_are_not_mentioned():
     rows = csv.DictReader(io.StringIO(long_table(cells, MODELS, ["digits"])))
     assert {row["metric"] for row in rows} == {"modes", "mode_kl"}
     assert "Modes" in summary_table(cells, MODELS)
+
+
+def test_the_floor_of_the_divergence_over_modes_stands_below_the_table():
+    floors = [0.0014, 0.0014, 0.35]
+    cells = [
+        cell("ring", "gan", seed, [replace(result("mode_kl", 0.5), details={"floor": floor})])
+        for seed, floor in enumerate(floors)
+    ]
+    for its, span in (
+        (cells[:2], "0.0014."),
+        (cells, "0.0014 to 0.3500, the more the fewer they"),
+    ):
+        (said,) = [r for r in build_table("modes", "ring", its, ()).remarks if "floor" in r]
+        assert f"(k − 1) / 2n on average, a floor of {span}" in said
+    assert not any("floor" in r for r in build_table("cost", "ring", cells, ()).remarks)
+
+
+def test_seeds_that_trained_together_are_named_where_their_cost_is():
+    cells = [
+        cell("ring", model, seed, [result("train_seconds", 3.0)], training=training)
+        for model, training in (("gan", {"together": 2}), ("vae", {}))
+        for seed in (0, 1)
+    ]
+    (said,) = [r for r in build_table("cost", "ring", cells, ()).remarks if "together" in r]
+    assert said.startswith("Trained together: gan (2 seeds). Each such seed has an equal share")
+    assert not any("together" in r for r in build_table("modes", "ring", cells, ()).remarks)
+
+
+def test_the_first_coverage_says_in_how_many_seeds_there_was_any():
+    never = result("first_coverage", reason="training never covered all 8 modes: at most 7")
+    cells = [cell("ring", "gan", 0, [result("first_coverage", 300.0)])]
+    cells += [cell("ring", "gan", seed, [never]) for seed in (1, 2)]
+    table = build_table("modes", "ring", cells, ())
+    assert texts(table) == {"gan": ["300 (1 of 3)"]}
+    assert "seeds 1, 2: training never covered all 8 modes" in table.footnotes["a"]

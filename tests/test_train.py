@@ -188,6 +188,18 @@ def test_the_average_follows_the_weights_faster_in_the_beginning():
     assert model.value.item() == pytest.approx(average, rel=1e-5)
 
 
+def test_buffers_end_as_they_are_and_not_averaged():
+    model = Mean()
+    model.register_buffer("steps", torch.zeros(()))
+
+    def counted():
+        while True:
+            model.steps += 1
+            yield torch.tensor(1.0)
+
+    assert model.fit(Notes(), losses=counted(), ema_decay=0.8).steps.item() == 60
+
+
 def test_descent_moves_and_grades_only_the_optimisers_own_parameters():
     ours, theirs = nn.Linear(2, 2), nn.Linear(2, 1)
     before = [parameter.clone() for parameter in (*ours.parameters(), *theirs.parameters())]

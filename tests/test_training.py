@@ -63,6 +63,34 @@ def test_cells_trained_together_are_then_measured_as_if_trained_alone(tmp_path, 
     assert first != second
 
 
+def test_a_group_that_is_trained_again_drops_what_was_drawn_from_the_models_before(tmp_path):
+    plans = group(tmp_path)
+    train_group(plans)
+    before = [run_cell(plan) for plan in plans]
+    drawn = [(plan.work / "samples_200.pt").read_bytes() for plan in plans]
+    train_group(plans[::-1])  # trained already: nothing is drawn anew
+    assert [(plan.work / "samples_200.pt").read_bytes() for plan in plans] == drawn
+    (plans[0].work / "model.pt").unlink()
+    train_group(plans[::-1])  # in another order, so that other numbers train each
+    assert not any((plan.work / "samples_200.pt").exists() for plan in plans)
+    assert all(load(plan.results / plan.identity.file_name).results == () for plan in plans)
+    after = [run_cell(plan) for plan in plans]
+    for old, new, bytes_before, plan in zip(before, after, drawn, plans, strict=True):
+        assert new.checkpoint != old.checkpoint
+        assert (plan.work / "samples_200.pt").read_bytes() != bytes_before
+        assert (new.samples != old.samples).any()
+
+
+def test_peak_memory_is_that_of_training_where_that_took_more(tmp_path, monkeypatch):
+    plans = group(tmp_path)
+    monkeypatch.setattr("benchmark.training.peak_memory", lambda device: 9_000)
+    train_group(plans)
+    for peak, expected in ((2_000, 9_000), (11_000, 11_000)):
+        monkeypatch.setattr("benchmark.run.peak_memory", lambda device, peak=peak: peak)
+        cell = run_cell(plans[0 if peak == 2_000 else 1])
+        assert cell.training["peak_memory_bytes"] == expected
+
+
 def test_a_group_killed_in_training_goes_on_to_the_same_weights(tmp_path, monkeypatch):
     monkeypatch.setattr("zoo.loop.CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr("zoo.loop.FLUSH_STEPS", 5)
@@ -83,7 +111,8 @@ def test_a_group_killed_in_training_goes_on_to_the_same_weights(tmp_path, monkey
     assert checkpoints(stopped) == checkpoints(whole)
     for a, b in zip(stopped, whole, strict=True):
         one, other = (load(each.results / each.identity.file_name).training for each in (a, b))
-        assert {**one, "seconds": 0} == {**other, "seconds": 0}
+        unlike = {"seconds": 0, "peak_memory_bytes": 0}
+        assert {**one, **unlike} == {**other, **unlike}
 
 
 def test_one_that_diverges_in_a_group_is_a_result_and_the_others_are_measured(tmp_path):

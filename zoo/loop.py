@@ -4,15 +4,14 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torch.optim.swa_utils import AveragedModel
 
 from benchmark.spec import Log, TrainingDiverged
 
@@ -39,11 +38,8 @@ class Loop:
     ) -> None:
         self.model, self.optimisers, self.schedulers = model, optimisers, schedulers
         self.steps, self.logs = steps, logs
-        self.average = (
-            AveragedModel(model, multi_avg_fn=_ramped_average(ema_decay), use_buffers=False)
-            if ema_decay is not None
-            else None
-        )
+        self.ema_decay = ema_decay
+        self.average = deepcopy(model) if ema_decay is not None else None
         self.step = 0
         self.best_loss = math.inf
         self.best_state: dict[str, Tensor] | None = None
@@ -68,15 +64,15 @@ class Loop:
     @property
     def candidate(self) -> nn.Module:
         """The model as it would be used if training ended now."""
-        return self.average.module if self.average is not None else self.model
+        return self.average if self.average is not None else self.model
 
     def advance(self, losses: Mapping[str, Tensor]) -> None:
         """Counts a step that gave the losses {name: [S]}."""
         self.step += 1
         for scheduler in self.schedulers:
             scheduler.step()
-        if self.average is not None:
-            self.average.update_parameters(self.model)
+        if self.average is not None and self.ema_decay is not None:
+            _move(self.average, self.model, _ramped_share(self.ema_decay, self.step))
         self.pending.append((self.step, {name: loss.detach() for name, loss in losses.items()}))
 
     def snapshot(self, sample: Callable[[int], Tensor]) -> None:
@@ -221,10 +217,14 @@ def _borrowed(model: nn.Module, lender: nn.Module) -> Iterator[None]:
             mine.data = data
 
 
-def _ramped_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Any], None]:
-    def update(averages: Sequence[Tensor], currents: Sequence[Tensor], updates: Any) -> None:
-        count = int(updates)
-        weight = max(1 - decay, 9 / (10 + count))
-        torch._foreach_lerp_(list(averages), list(currents), weight)
+def _ramped_share(decay: float, step: int) -> float:
+    """Of step `step` (the first is 1) in the average: large at first, in the end 1 - decay."""
+    return 1.0 if step == 1 else max(1 - decay, 9 / (9 + step))
 
-    return update
+
+@torch.no_grad()
+def _move(average: nn.Module, current: nn.Module, share: float) -> None:
+    """Moves the averaged parameters by a share of the way to the current ones; copies buffers."""
+    torch._foreach_lerp_(list(average.parameters()), list(current.parameters()), share)
+    for ours, theirs in zip(average.buffers(), current.buffers(), strict=True):
+        ours.copy_(theirs)

@@ -11,7 +11,10 @@ def parameters(evidence: Evidence) -> Measurement:
 
 
 def train_seconds(evidence: Evidence) -> Measurement:
-    """Wall-clock seconds of `fit`, summed over the parts of an interrupted run."""
+    """Wall-clock seconds of `fit`, summed over the parts of an interrupted run.
+
+    Of seeds that trained together each has an equal share of the seconds of all.
+    """
     if evidence.cost.train_seconds is None:
         raise NotApplicable("the model has no fit")
     return Measurement(evidence.cost.train_seconds)
@@ -26,7 +29,10 @@ def samples_per_second(evidence: Evidence) -> Measurement:
 
 
 def peak_memory(evidence: Evidence) -> Measurement:
-    """Most memory while training and sampling, MiB: the device's on a GPU, else the process's."""
+    """Most memory while training and sampling, MiB: the device's on a GPU, else the process's.
+
+    Of seeds that trained together each has the memory of all.
+    """
     if evidence.cost.peak_memory_bytes is None:
         raise NotApplicable("peak memory was not measured")
     return Measurement(evidence.cost.peak_memory_bytes / 2**20)

@@ -14,6 +14,8 @@ from benchmark.metrics.base import Evidence, KnownMixture, Measurement, NotAppli
 from benchmark.metrics.likelihood import tightest
 from benchmark.randomness import generator
 
+FEW = 5  # examples of a mode, of which the mean gap is hardly known
+
 
 def worst_mode_gap(evidence: Evidence) -> Measurement:
     """The largest over modes of the mean true less the model's log-density, nats.
@@ -21,8 +23,9 @@ def worst_mode_gap(evidence: Evidence) -> Measurement:
     Of the test examples whose likelihood `nll` takes, and as exact as that is: an upper bound
     where the model's log-density is bounded from below. Zero for the true density. The largest
     of noisy means is too large on average, the more the fewer examples a mode has; the details
-    hold all of them, with the numbers of examples and the mean over the whole set. Modes of
-    which there is no example cannot be judged.
+    hold all of them, with the numbers of examples, the weights of the modes and the mean over the
+    whole set. Modes of which there is no example cannot be judged, and those with few hardly; the
+    `remark` of the details counts these.
     """
     modes = evidence.modes
     if not isinstance(modes, KnownMixture):
@@ -40,7 +43,9 @@ def worst_mode_gap(evidence: Evidence) -> Measurement:
         details={
             "gaps": [None if gap.isnan() else gap.item() for gap in means],
             "examples": counts.tolist(),
+            "weights": modes.weights.tolist(),
             "overall": gaps.mean().item(),
+            **_remark(counts),
         },
         examples=torch.stack([gaps, mode], dim=1),
     )
@@ -60,6 +65,15 @@ def gaps_by_mode(examples: Tensor, *, modes: int) -> tuple[Tensor, Tensor]:
     gaps, mode = examples[:, 0], examples[:, 1].long()
     counts = torch.bincount(mode, minlength=modes)
     return torch.bincount(mode, weights=gaps, minlength=modes) / counts, counts
+
+
+def _remark(counts: Tensor) -> dict[str, str]:
+    few = int((counts < FEW).sum())
+    if not few:
+        return {}
+    number = "one mode has" if few == 1 else f"{few} modes have"
+    examples = int(counts.sum())
+    return {"remark": f"{number} fewer than {FEW} of {examples:,} test examples"}
 
 
 def _largest(*, examples: Tensor, modes: int) -> float:

@@ -1,7 +1,7 @@
 """What papers claim of one model over another, tested over seeds that both were trained with."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Literal, Protocol
 
@@ -10,7 +10,7 @@ import numpy as np
 from benchmark.metrics import METRICS
 from benchmark.metrics.base import Metric
 from benchmark.report.agreement import measured
-from benchmark.report.contents import current, models_of, one_line, reason_of
+from benchmark.report.contents import current, diverged_at, models_of, one_line, reason_of
 from benchmark.report.numbers import written
 from benchmark.report.p_values import benjamini_hochberg, probability
 from benchmark.store import Cell
@@ -48,6 +48,8 @@ class Trial:
     Args:
         pairs: {seed: (value of the model said to be better, value of the other)}.
         absent: why seeds have no pair, each reason once.
+        diverged: {seed without a pair: who won it}: 1 where only the training of the other model
+            diverged, -1 where only that of the one said to be better did, 0 where both did.
         p_value: of a lead as large as this one, if neither model were better.
         reverse: the same of the other model's lead.
         corrected, reverse_corrected: where all claims of the page were tested.
@@ -58,6 +60,7 @@ class Trial:
     metric: Metric
     pairs: Pairs
     absent: tuple[str, ...]
+    diverged: Mapping[int, int] = field(default_factory=dict)
     p_value: float = 1.0
     reverse: float = 1.0
     corrected: float = 1.0
@@ -66,18 +69,24 @@ class Trial:
 
     @property
     def leads(self) -> list[float]:
-        """Of each seed, in the metric's unit: positive where the claim is right."""
+        """Of each seed, in the metric's unit: positive where the claim is right.
+
+        Training that diverged without leaving a value lost by as much as any seed was won or lost.
+        """
         sign = -1 if self.metric.better == "lower" else 1
-        return [sign * (ours - theirs) for ours, theirs in self.pairs.values()]
+        measured = [sign * (ours - theirs) for ours, theirs in self.pairs.values()]
+        largest = max(map(abs, measured), default=0.0) or 1.0
+        return measured + [won * largest for won in self.diverged.values()]
 
     @property
-    def difference(self) -> float:
-        """The mean of `better` less that of `than`, in the metric's unit."""
-        return fmean(ours - theirs for ours, theirs in self.pairs.values())
+    def difference(self) -> float | None:
+        """The mean of `better` less that of `than`, in the metric's unit, over the pairs."""
+        differences = [ours - theirs for ours, theirs in self.pairs.values()]
+        return fmean(differences) if differences else None
 
     @property
     def verdict(self) -> Verdict:
-        if not self.pairs:
+        if not self.leads:
             return "not tested"
         if self.corrected <= LEVEL:
             return "holds"
@@ -109,7 +118,9 @@ class Trial:
 
     def _why_equal(self) -> str:
         values = sorted({ours for ours, _ in self.pairs.values()})
-        if len(values) > 1:
+        if not values:
+            return "both diverged in every seed"
+        if self.diverged or len(values) > 1:
             return "both have the same value in every seed"
         return f"both have {written(values[0], self.metric.decimals)} in every seed"
 
@@ -123,11 +134,11 @@ def trials(cells: Sequence[Cell], claims: Sequence[Claim]) -> list[Trial]:
     are said to be contradicted.
     """
     found = [_trial(cells, claim) for claim in claims]
-    tested = [trial for trial in found if trial.pairs]
+    tested = [trial for trial in found if trial.leads]
     corrected = benjamini_hochberg([trial.p_value for trial in tested])
     opposite = benjamini_hochberg([trial.reverse for trial in tested])
     adjusted = iter(zip(corrected, opposite, strict=True))
-    return [_adjusted(t, *next(adjusted), len(tested)) if t.pairs else t for t in found]
+    return [_adjusted(t, *next(adjusted), len(tested)) if t.leads else t for t in found]
 
 
 def sign_flip_p(leads: Sequence[float]) -> float:
@@ -168,19 +179,30 @@ def _signed_sums(numbers: Sequence[float]) -> np.ndarray:
 def _trial(cells: Sequence[Cell], claim: Claim) -> Trial:
     metric = next(metric for metric in METRICS if metric.name == claim.metric)
     by_model = models_of([c for c in cells if c.identity.dataset == claim.dataset], ())
-    sides = [_values(metric, name, by_model.get(name, {})) for name in (claim.better, claim.than)]
-    (ours, our_reasons), (theirs, their_reasons) = sides
+    first, second = (by_model.get(name, {}) for name in (claim.better, claim.than))
+    ours, our_reasons = _values(metric, claim.better, first)
+    theirs, their_reasons = _values(metric, claim.than, second)
     shared = sorted(ours.keys() & theirs.keys())
     reasons = dict.fromkeys([*our_reasons, *their_reasons])
     if not shared and not reasons:
         reasons = {f"{claim.better} and {claim.than} have no seed in common": None}
-    trial = Trial(
-        claim, metric, {seed: (ours[seed], theirs[seed]) for seed in shared}, (*reasons,)
-    )
-    if not shared:
+    pairs = {seed: (ours[seed], theirs[seed]) for seed in shared}
+    our_lost, their_lost = _lost(first, ours), _lost(second, theirs)
+    diverged = {
+        seed: int(seed in their_lost) - int(seed in our_lost)
+        for seed in sorted(our_lost | their_lost)
+        if seed in our_lost | ours.keys() and seed in their_lost | theirs.keys()
+    }
+    trial = Trial(claim, metric, pairs, (*reasons,), diverged)
+    if not trial.leads:
         return trial
     opposite = [-lead for lead in trial.leads]
     return replace(trial, p_value=sign_flip_p(trial.leads), reverse=sign_flip_p(opposite))
+
+
+def _lost(cells: Mapping[int, Cell], values: Mapping[int, float]) -> set[int]:
+    """The seeds whose training diverged and left no value."""
+    return {seed for seed in cells.keys() - values.keys() if diverged_at(cells[seed]) is not None}
 
 
 def _values(

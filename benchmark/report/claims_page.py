@@ -5,11 +5,16 @@ import io
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
-from benchmark.metrics import METRICS
-from benchmark.report.agreement import measured
 from benchmark.report.article import Article, Chapter, Listing, Written
 from benchmark.report.claims import LEVEL, Claim, Trial, trials
-from benchmark.report.contents import APART, datasets_of, group_of, models_of
+from benchmark.report.claims_coverage import (
+    BESIDE,
+    Means,
+    coverage_sentences,
+    means_of,
+    written_mean,
+)
+from benchmark.report.contents import datasets_of, models_of
 from benchmark.report.layout import DASH
 from benchmark.report.numbers import listed, written, written_with_spread
 from benchmark.report.p_values import probability
@@ -27,12 +32,15 @@ RULES = (
         "Test.",
         "Models are compared seed by seed. The p-value is the share of all ways to swap the two "
         "in each seed that give a lead as large as the one seen: exact, one-sided, and never "
-        "below 1 in 2 to the power of the number of seeds in which they differ.",
+        "below 1 in 2 to the power of the number of seeds in which they differ: 0.250 in 2 seeds, "
+        "0.031 in 5, 0.001 in 10, however large the lead.",
     ),
     (
         "Corrected:",
         "for the number of claims on this page (Benjamini-Hochberg), and so are the p-values of "
-        f"their opposites. A verdict needs a corrected p of at most {LEVEL:g}.",
+        f"their opposites. A verdict needs a corrected p of at most {LEVEL:g}: a claim that is "
+        f"alone among m to stand out needs a p of {LEVEL:g} / m, and so the more seeds, the more "
+        "claims there are.",
     ),
     ("Holds:", "the model that is said to be better is better."),
     ("Contradicted:", "it is worse."),
@@ -42,15 +50,27 @@ RULES = (
         "every seed there is nothing to recover.",
     ),
     (
+        "High quality and KL over modes",
+        "stand beside, first / second: a model that spreads its samples everywhere has every "
+        "mode, of low quality, and one that has every mode may give most samples to a few.",
+    ),
+    (
+        "Source:",
+        'where it begins with "after", the paper says so of other data or other models, and the '
+        "test here goes beyond it.",
+    ),
+    (
         "Diverged training",
-        "counts as no mode captured. Seeds in which one of the two has no value are left out.",
+        "counts as no mode captured. In a metric that has no value then, the other model wins "
+        "the seed by as much as any seed was won or lost; where both diverged, neither is ahead. "
+        "Seeds that have no value for another reason are left out.",
     ),
 )
-COVERAGE = "modes"
-_NUMBERS = ("First", "Second", "Difference", "Seeds", "p", "Corrected")
+_NUMBERS = ("First", "Second", "Difference", "High quality", "KL", "Seeds", "p", "Corrected")
 _CSV_HEAD = (
-    *("claim", "source", "dataset", "better", "than", "metric", "seeds", "better_mean"),
-    *("than_mean", "difference", "p", "corrected", "reverse_p", "reverse_corrected"),
+    *("claim", "source", "dataset", "better", "than", "metric", "seeds", "diverged"),
+    *("better_mean", "than_mean", "difference", "p", "corrected", "reverse_p"),
+    *("reverse_corrected", *(f"{side}_{name}" for name in BESIDE for side in ("better", "than"))),
     *("verdict", "why"),
 )
 
@@ -73,18 +93,25 @@ def claims_page(
     tested = trials(cells, [claim for claim in claims if claim.dataset in by_dataset])
     of = {name: [t for t in tested if t.claim.dataset == name] for name in by_dataset}
     chapters = [_chapter(name, by_dataset[name], models, its) for name, its in of.items() if its]
-    can_be_tested = any(trial.pairs for trial in tested)
+    can_be_tested = any(trial.leads for trial in tested)
     return Article("claims", TITLE, RULES, chapters) if can_be_tested else None
 
 
 def _chapter(
     dataset: str, cells: Sequence[Cell], models: Sequence[str], tested: Sequence[Trial]
 ) -> Chapter:
-    rows = [_row(trial) for trial in tested]
+    means = means_of(cells)
+    rows = [_row(trial, means) for trial in tested]
     title = f"Claims about {dataset}"
     head = ("Claim", "Compared", *_NUMBERS, "Verdict")
-    listing = Listing(f"claims_{dataset}", title, head, [("", rows)], _csv(tested), wordy=True)
-    sentences = [_counted(tested), *_coverage(cells, models), *_diverged(cells, models)]
+    listing = Listing(
+        f"claims_{dataset}", title, head, [("", rows)], _csv(tested, means), wordy=True
+    )
+    sentences = [
+        _counted(tested),
+        *coverage_sentences(cells, models, means),
+        *_diverged(cells, models),
+    ]
     return Chapter(dataset, sentences, listings=[listing])
 
 
@@ -92,30 +119,6 @@ def _counted(tested: Sequence[Trial]) -> str:
     verdicts = [trial.verdict for trial in tested]
     counts = [f"{verdict}: {verdicts.count(verdict)}" for verdict in dict.fromkeys(verdicts)]
     return f"Of {len(tested)} claims: {', '.join(counts)}."
-
-
-def _coverage(cells: Sequence[Cell], models: Sequence[str]) -> list[str]:
-    """Who captures all modes in every seed, in some, in none: as many as held-out data do."""
-    full = max((_captured(cell) for cell in cells if cell.role == "ceiling"), default=0.0)
-    if not full:
-        return []
-    rivals = models_of([cell for cell in cells if group_of(cell) != APART], models)
-    complete = {
-        model: (sum(_captured(cell) >= full for cell in its.values()), len(its))
-        for model, its in rivals.items()
-    }
-    every = [model for model, (seeds, of) in complete.items() if seeds == of]
-    some = [f"{m} ({seeds} of {of})" for m, (seeds, of) in complete.items() if 0 < seeds < of]
-    never = [model for model, (seeds, _) in complete.items() if not seeds]
-    kinds = (("every seed", every), ("some seeds", some), ("no seed", never))
-    return [f"All {full:g} modes in {when}: {listed(names)}." for when, names in kinds if names]
-
-
-def _captured(cell: Cell) -> float:
-    """Modes; none where nothing was measured."""
-    metric = next(metric for metric in METRICS if metric.name == COVERAGE)
-    result = measured(cell, metric)
-    return 0.0 if result is None or result.value is None else result.value
 
 
 def _diverged(cells: Sequence[Cell], models: Sequence[str]) -> list[str]:
@@ -127,24 +130,33 @@ def _diverged(cells: Sequence[Cell], models: Sequence[str]) -> list[str]:
     return [f"Training diverged: {listed(names)}."] if names else []
 
 
-def _row(trial: Trial) -> list[Written]:
+def _row(trial: Trial, means: Means) -> list[Written]:
     claim, metric = trial.claim, trial.metric
     said = (f"{claim.sentence} ({claim.source})", claim.sentence)
     compared = (f"{metric.label} of {claim.better} and {claim.than}", claim.better)
     verdict = (f"{trial.verdict}: {trial.why}" if trial.why else trial.verdict, trial.verdict)
-    if not trial.pairs:
+    if not trial.leads:
         return [said, compared, *[(DASH, None)] * len(_NUMBERS), verdict]
-    ours, theirs = zip(*trial.pairs.values(), strict=True)
     return [
         said,
         compared,
-        *((_side(side, metric.decimals), fmean(side)) for side in (ours, theirs)),
-        (written(trial.difference, metric.decimals), trial.difference),
-        (str(len(ours)), len(ours)),
+        *_values(trial),
+        *(_beside(name, claim, means) for name in BESIDE),
+        _seeds(trial),
         (probability(trial.p_value), trial.p_value),
         (probability(trial.corrected), trial.corrected),
         verdict,
     ]
+
+
+def _values(trial: Trial) -> list[Written]:
+    """Both sides and their difference."""
+    if trial.difference is None:
+        return [(DASH, None)] * 3
+    decimals = trial.metric.decimals
+    sides = zip(*trial.pairs.values(), strict=True)
+    difference = (written(trial.difference, decimals), trial.difference)
+    return [*((_side(side, decimals), fmean(side)) for side in sides), difference]
 
 
 def _side(values: Sequence[float], decimals: int) -> str:
@@ -153,28 +165,36 @@ def _side(values: Sequence[float], decimals: int) -> str:
     return written_with_spread(fmean(values), spread, decimals)
 
 
-def _csv(tested: Sequence[Trial]) -> str:
+def _beside(name: str, claim: Claim, means: Means) -> Written:
+    """What both models have in another metric; sorts by the first's."""
+    ours, theirs = means[name].get(claim.better), means[name].get(claim.than)
+    return f"{written_mean(name, ours)} / {written_mean(name, theirs)}", ours
+
+
+def _seeds(trial: Trial) -> Written:
+    ended = f" ({len(trial.diverged)} diverged)" if trial.diverged else ""
+    return f"{len(trial.leads)}{ended}", len(trial.leads)
+
+
+def _csv(tested: Sequence[Trial], means: Means) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_CSV_HEAD)
     for trial in tested:
         claim = trial.claim
-        said = (
-            claim.sentence,
-            claim.source,
-            claim.dataset,
-            claim.better,
-            claim.than,
-            claim.metric,
-        )
-        writer.writerow([*said, len(trial.pairs), *_numbers(trial), trial.verdict, trial.why])
+        models = (claim.better, claim.than)
+        said = (claim.sentence, claim.source, claim.dataset, *models, claim.metric)
+        beside = [means[name].get(model) for name in BESIDE for model in models]
+        seeds = (len(trial.leads), len(trial.diverged))
+        numbers = (*_numbers(trial), *beside)
+        writer.writerow([*said, *seeds, *numbers, trial.verdict, trial.why])
     return text.getvalue()
 
 
 def _numbers(trial: Trial) -> Sequence[float | None]:
     """Means, their difference and the p-values; empty where nothing was tested."""
-    if not trial.pairs:
+    if not trial.leads:
         return (None,) * 7
-    means = [fmean(side) for side in zip(*trial.pairs.values(), strict=True)]
+    sides = [fmean(side) for side in zip(*trial.pairs.values(), strict=True)]
     p_values = (trial.p_value, trial.corrected, trial.reverse, trial.reverse_corrected)
-    return (*means, trial.difference, *p_values)
+    return (*(sides or (None, None)), trial.difference, *p_values)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
+from benchmark.metrics import METRICS
 from benchmark.metrics.base import OF_SAMPLES, Metric
 from benchmark.report.contents import (
     current,
@@ -12,7 +13,7 @@ from benchmark.report.contents import (
     reason_of,
 )
 from benchmark.report.layout import Column, sign
-from benchmark.report.numbers import count, listed
+from benchmark.report.numbers import MINUS, count, listed, written
 from benchmark.report.parts import Parts
 from benchmark.store import Cell, Meaning
 
@@ -103,6 +104,41 @@ def diverged(cells: Sequence[Cell], models: Sequence[str]) -> list[str]:
     return [
         f"Training diverged: {'; '.join(found)}. Such a seed counts as 0 where higher is better "
         "and has no value elsewhere."
+    ]
+
+
+def trained_together(cells: Sequence[Cell], models: Sequence[str]) -> list[str]:
+    """Which rows' seeds trained as one batched model, and what that does to a table of cost."""
+    sizes = {
+        model: sorted({c.training["together"] for c in its.values() if "together" in c.training})
+        for model, its in models_of(cells, models).items()
+    }
+    found = [f"{model} ({listed([*map(str, of)])} seeds)" for model, of in sizes.items() if of]
+    if not found:
+        return []
+    return [
+        f"Trained together: {listed(found)}. Each such seed has an equal share of the seconds of "
+        "training, and the peak memory of all."
+    ]
+
+
+def floors(cells: Sequence[Cell]) -> list[str]:
+    """What the KL divergence over modes is on average for as many samples of the truth."""
+    found = [
+        float(result.details["floor"])
+        for metric in METRICS
+        if metric.name == "mode_kl"
+        for cell in cells
+        for result in current(cell, metric)
+        if "floor" in result.details
+    ]
+    if not found:
+        return []
+    least, most = (written(end, 4) for end in (min(found), max(found)))
+    span = least if least == most else f"{least} to {most}, the more the fewer they are"
+    return [
+        "KL over modes and forward KL: true samples, as many as are of high quality, have "
+        f"(k {MINUS} 1) / 2n on average, a floor of {span}."
     ]
 
 

@@ -23,6 +23,7 @@ from benchmark.report.contents import (
 from benchmark.report.diagnostics import diagnostics
 from benchmark.report.layout import KINDS, Column, Row, Source, Table
 from benchmark.report.likelihood import judged
+from benchmark.report.mode_gaps import mode_gaps
 from benchmark.report.numbers import count
 from benchmark.report.p_values import in_words
 from benchmark.report.parts import Entries, Parts
@@ -33,7 +34,9 @@ from benchmark.report.remarks import (
     copying,
     diverged,
     dropped_metrics,
+    floors,
     p_values,
+    trained_together,
     units,
     warnings,
 )
@@ -59,7 +62,7 @@ def build_tables(
     beside = beside_published(published, columns, entries, cells, models)
     extra = [
         _assembled(parts, dataset, cells, models)
-        for parts in (beside, diagnostics(cells, models))
+        for parts in (beside, diagnostics(cells, models), mode_gaps(cells, models))
         if parts is not None
     ]
     likelihoods = [tables.pop(kind) for kind in _OF_EXAMPLES if kind in tables]
@@ -77,7 +80,8 @@ def build_table(kind: Kind, dataset: str, cells: Sequence[Cell], models: Sequenc
     dropped = [metric for metric in metrics if metric.name not in shown]
     name, title = KINDS[kind]
     remarks = (
-        *(diverged(cells, models) if kind == "modes" else ()),
+        *([*diverged(cells, models), *floors(cells)] if kind == "modes" else ()),
+        *(trained_together(cells, models) if kind == "cost" else ()),
         *units(columns),
         *p_values(columns, seeds_of(cells)),
         *copying(metrics, cells),

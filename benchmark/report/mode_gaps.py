@@ -1,0 +1,82 @@
+"""What each model loses on the examples of every single mode: a table beside that of modes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from benchmark.metrics import METRICS
+from benchmark.metrics.mode_likelihood import FEW
+from benchmark.report.contents import current, grouped, models_of
+from benchmark.report.layout import Column
+from benchmark.report.numbers import count
+from benchmark.report.parts import Parts
+from benchmark.report.summary import Entry, summarise
+from benchmark.store import Cell, Result
+
+METRIC = next(metric for metric in METRICS if metric.name == "worst_mode_gap")
+NONE = "no test example of this mode"
+
+
+def mode_gaps(cells: Sequence[Cell], models: Sequence[str]) -> Parts | None:
+    """The mean true less the model's log-density on each mode, nats, a column a mode.
+
+    None where no cell holds the gaps of all modes with their weights.
+    """
+    found = {
+        model: gaps
+        for model, its in models_of(cells, models).items()
+        if (gaps := {seed: gap for seed, cell in its.items() if (gap := _gaps_of(cell))})
+    }
+    if not found:
+        return None
+    seeds = {model: sorted(its) for model, its in models_of(cells, models).items()}
+    weights = next(iter(next(iter(found.values())).values())).details["weights"]
+    groups = tuple(
+        (title, tuple(model for model in names if model in found))
+        for title, names in grouped(cells, models)
+    )
+    return Parts(
+        "mode_gaps",
+        "Likelihood of each mode",
+        tuple(_column(mode, weight) for mode, weight in enumerate(weights)),
+        {
+            model: tuple(_entry(mode, gaps, seeds[model]) for mode in range(len(weights)))
+            for model, gaps in found.items()
+        },
+        tuple((title, names) for title, names in groups if names),
+        (
+            "The mean of the true less the model's log-density over the test examples of a mode: "
+            "0 for the true density, large where the model misses the mode. The largest of one "
+            "seed is its worst mode gap.",
+        ),
+    )
+
+
+def _gaps_of(cell: Cell) -> Result | None:
+    """The cell's measured gaps, if they are stored with the weights of their modes."""
+    results = [] if cell.failure else current(cell, METRIC)
+    held = [result for result in results if "weights" in result.details]
+    return held[0] if held else None
+
+
+def _column(mode: int, weight: float) -> Column:
+    name = f"Mode {mode + 1}"
+    details = ("nats", f"weight {weight:.3g}")
+    return Column(name, METRIC.unit, METRIC.better, METRIC.decimals, details, f"mode_{mode + 1}")
+
+
+def _entry(mode: int, gaps: Mapping[int, Result], seeds: Sequence[int]) -> Entry:
+    """One model's gap in one mode, over its seeds; a note where examples are few."""
+    entry = summarise({seed: _gap(mode, gaps.get(seed)) for seed in seeds})
+    counts = {result.details["examples"][mode] for result in gaps.values()}
+    few = [f"from {count(n)} test example{'s' * (n > 1)}" for n in sorted(counts) if 0 < n < FEW]
+    return replace(entry, reasons=(*entry.reasons, *few))
+
+
+def _gap(mode: int, result: Result | None) -> Result | str:
+    """One number of the details in the form of a result, so that it is summarised like one."""
+    if result is None:
+        return "no gaps measured"
+    value = result.details["gaps"][mode]
+    if value is None:
+        return NONE
+    return replace(result, value=value, standard_error=None, low=None, high=None, details={})
