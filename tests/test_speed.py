@@ -104,10 +104,11 @@ def test_an_unknown_comparison_is_refused_before_anything_is_measured(tmp_path):
         metrics.speed_metrics(Console(), tmp_path, ["kid", "frechett"])
 
 
-def test_a_library_that_is_not_there_is_named(monkeypatch, tmp_path):
+def test_a_library_that_is_not_there_is_named_before_anything_is_measured(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "prdc", None)
+    monkeypatch.setitem(contests.CONTESTS, "kid", lambda folder: pytest.fail("kid was measured"))
     with pytest.raises(UserError, match=r"prdc is compared with prdc, which is not installed"):
-        metrics.speed_metrics(Console(), tmp_path, ["prdc"])
+        metrics.speed_metrics(Console(), tmp_path, ["kid", "prdc"])
 
 
 def test_scaled_copies_have_the_distance_that_is_said():

@@ -253,3 +253,5 @@ CONTESTS: dict[str, Callable[[Path], Contest]] = {
     "sinkhorn": _sinkhorn,
     "features": _features,
 }
+
+OPTIONAL = {"prdc": "prdc"}  # contests against libraries that the program itself does without

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from benchmark.errors import UserError, unknown_name
-from benchmark.speed.contests import CONTESTS, SIDE, Contest
+from benchmark.speed.contests import CONTESTS, OPTIONAL, SIDE, Contest
 from benchmark.speed.record import SpeedRecord, machine, publish
 from benchmark.speed.timing import in_turn
 
@@ -50,23 +51,22 @@ def speed_metrics(
     for name in names:
         if name not in CONTESTS:
             raise unknown_name("comparison", name, CONTESTS)
+        _check_installed(name)
     found = {}
     with Progress(console=console, transient=True) as bars, tempfile.TemporaryDirectory() as kept:
         task = bars.add_task("", total=2 * ROUNDS * len(names))
         for name in names:
             bars.update(task, description=name)
-            found[name] = _held(_prepared(name, Path(kept)), lambda: bars.advance(task))
+            found[name] = _held(CONTESTS[name](Path(kept)), lambda: bars.advance(task))
     publish(_record(found), console, folder if only is None else None)
 
 
-def _prepared(name: str, folder: Path) -> Contest:
-    try:
-        return CONTESTS[name](folder)
-    except ImportError as error:
+def _check_installed(name: str) -> None:
+    library = OPTIONAL.get(name)
+    if library is not None and find_spec(library) is None:
         raise UserError(
-            f"{name} is compared with {error.name}, which is not installed: "
-            "pip install -e '.[test]'"
-        ) from error
+            f"{name} is compared with {library}, which is not installed: pip install -e '.[test]'"
+        )
 
 
 def _held(contest: Contest, tick: Callable[[], None]) -> Finding:
