@@ -49,6 +49,8 @@ class Options:
 def plan_cells(suite: Suite, options: Options) -> list[Plan]:
     """Every cell of a suite, seeds outermost, so that a stopped run has whole tables.
 
+    What is not trained comes last in each seed: with short cells at the end no core waits long.
+
     Raises:
         UserError: data, a factory or a condition is at fault; said before anything is trained.
     """
@@ -64,8 +66,10 @@ def plan_cells(suite: Suite, options: Options) -> list[Plan]:
     return [
         _plan(suite, entry, model, seed, data[entry.name], conditions[entry.name], options, device)
         for seed in suite.seeds
+        for are_compared in (True, False)
         for entry in suite.datasets
         for model in suite.models
+        if (model.role == "model") == are_compared
     ]
 
 

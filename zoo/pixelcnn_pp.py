@@ -52,7 +52,7 @@ class PixelCNNpp(nn.Module):
     ) -> None:
         super().__init__()
         self.spec = spec
-        self.steps = setting(steps, spec, points=5_000, small=1_000, large=10_000)
+        self.steps = setting(steps, spec, points=4_000, small=1_000, large=10_000)
         self.batch_size = setting(batch_size, spec, points=256, small=32, large=32)
         self.learning_rate = setting(learning_rate, spec, points=3e-3, small=6e-3, large=2e-3)
         self.ema_decay = setting(ema_decay, spec, points=0.995, small=0.995, large=0.999)

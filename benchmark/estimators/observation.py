@@ -14,7 +14,7 @@ from benchmark.estimators.pilot import QUARTER_PERIOD, adapted
 from benchmark.spec import DataSpec, Encoder, Generator, LatentModel
 
 EXAMPLES = 50  # validation examples that sigma is fitted on
-NEAREST, CANDIDATES = 4, 2_000  # chains an example, and the draws they are the nearest of
+NEAREST, CANDIDATES = 2, 2_000  # chains an example, and the draws they are the nearest of
 ROUNDS, MOVES, LEAPFROG = 50, 3, 3
 SETTLED = 20  # last rounds, whose mean log sigma is the answer
 LEAST_SHARE = 1e-4  # of the data's standard deviation; sigma is not fitted below it
