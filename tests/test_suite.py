@@ -129,6 +129,17 @@ def asked_under(tmp_path, line):
     return {metric.name: metric for metric, _ in plan.questions}
 
 
+def test_what_is_not_trained_comes_last_in_each_seed(tmp_path):
+    suite = load_suite("quick")
+    plans = plan_cells(suite, Options(out=tmp_path, runs=tmp_path, device="cpu"))
+    for seed in suite.seeds:
+        roles = [plan.role == "model" for plan in plans if plan.identity.seed == seed]
+        assert roles == sorted(roles, reverse=True)
+    seeds = [plan.identity.seed for plan in plans]
+    assert seeds == sorted(seeds)
+    assert len(plans) == len(suite.seeds) * len(suite.datasets) * len(suite.models)
+
+
 def test_a_data_set_may_ask_for_a_few_tables_and_metrics_alone(tmp_path):
     asked = asked_under(tmp_path, 'tables = ["modes", "cost"]\nmetrics = ["wasserstein"]')
     assert {metric.table for metric in asked.values()} == {"modes", "cost", "distances"}

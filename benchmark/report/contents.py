@@ -1,7 +1,7 @@
 """What the cells hold: their order, and the answer of one cell to one column."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from benchmark.metrics import METRICS
@@ -43,10 +43,14 @@ def models_of(cells: Sequence[Cell], order: Sequence[str]) -> dict[str, dict[int
 
 
 def grouped(
-    cells: Sequence[Cell], order: Sequence[str]
+    cells: Sequence[Cell], order: Sequence[str], only: Container[str] | None = None
 ) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """The models of one data set by their role: (group, names); no group is empty."""
-    by_model = models_of(cells, order)
+    """The models of one data set by their role: (group, names); no group is empty.
+
+    Of `only` those models, if given.
+    """
+    all_models = models_of(cells, order)
+    by_model = {name: its for name, its in all_models.items() if only is None or name in only}
     group = {model: group_of(next(iter(its.values()))) for model, its in by_model.items()}
     parts = [(name, tuple(model for model in group if group[model] == name)) for name in GROUPS]
     return tuple((name, members) for name, members in parts if members)
@@ -86,16 +90,20 @@ def first_results(
 ) -> dict[str, tuple[int, Result]]:
     """Each model's result with a detail at its lowest seed that has one: {model: (seed, it)}."""
     found: dict[str, tuple[int, Result]] = {}
-    for metric in (metric for metric in METRICS if metric.name == name):
-        for model, its in models_of(cells, models).items():
-            held = [
-                (seed, result)
-                for seed, cell in its.items()
-                for result in ([] if cell.failure else current(cell, metric))
-                if result.status == "measured" and result.details.get(detail)
-            ]
-            found |= {model: held[0]} if held else {}
+    for model, its in models_of(cells, models).items():
+        held = [(seed, it) for seed, cell in its.items() if (it := holding(cell, name, detail))]
+        found |= {model: held[0]} if held else {}
     return found
+
+
+def holding(cell: Cell | None, name: str, detail: str) -> Result | None:
+    """The cell's measured result of the metric of that name, if it has that detail."""
+    if cell is None or cell.failure:
+        return None
+    results = (
+        result for metric in METRICS if metric.name == name for result in current(cell, metric)
+    )
+    return next((r for r in results if r.status == "measured" and r.details.get(detail)), None)
 
 
 def settings_key(settings: Mapping[str, Any]) -> str:

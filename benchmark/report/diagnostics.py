@@ -1,14 +1,12 @@
 """How well annealed importance sampling ran: what a reader checks before trusting a sandwich."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
-from benchmark.metrics import METRICS
-from benchmark.report.contents import current, grouped, models_of, seeds_of
+from benchmark.report.contents import grouped, holding, models_of, seeds_of
 from benchmark.report.layout import Column
 from benchmark.report.parts import Parts
-from benchmark.report.summary import Entry, summarise
+from benchmark.report.summary import Entry, derived, summarise
 from benchmark.store import Cell, Result
 
 _COLUMNS = {
@@ -29,16 +27,12 @@ def diagnostics(cells: Sequence[Cell], models: Sequence[str]) -> Parts | None:
     }
     if not rows:
         return None
-    groups = tuple(
-        (title, tuple(model for model in names if model in rows))
-        for title, names in grouped(cells, models)
-    )
     return Parts(
         "ais_diagnostics",
         "AIS diagnostics",
         tuple(_COLUMNS.values()),
         rows,
-        tuple((title, names) for title, names in groups if names),
+        grouped(cells, models, only=rows),
         (
             "Of the chains behind the BDMC gap. Acceptance: mean share of accepted trajectories; "
             "divergences: share of trajectories that left the range of numbers; energy error: its "
@@ -50,16 +44,7 @@ def diagnostics(cells: Sequence[Cell], models: Sequence[str]) -> Parts | None:
 
 def sandwich_of(cell: Cell | None) -> Result | None:
     """The cell's measured BDMC gap, if it holds what was seen on the way."""
-    if cell is None or cell.failure:
-        return None
-    results = [
-        result
-        for metric in METRICS
-        if metric.name == "bdmc_gap"
-        for result in current(cell, metric)
-        if result.status == "measured" and result.details.get("curve")
-    ]
-    return results[0] if results else None
+    return holding(cell, "bdmc_gap", "curve")
 
 
 def _entry(name: str, its: Mapping[int, Cell], seeds: Sequence[int]) -> Entry:
@@ -67,13 +52,13 @@ def _entry(name: str, its: Mapping[int, Cell], seeds: Sequence[int]) -> Entry:
 
 
 def _seen(name: str, gap: Result | None) -> Result | str:
-    """One number of the details in the form of a result, so that it is summarised like one."""
+    """One number of the details."""
     if gap is None:
         return "no BDMC gap measured"
     value = _numbers(gap.details).get(name)
     if value is None:
         return "not stored"
-    return replace(gap, value=value, standard_error=None, low=None, high=None)
+    return derived(gap, value)
 
 
 def _numbers(details: Mapping[str, Any]) -> Mapping[str, float | None]:

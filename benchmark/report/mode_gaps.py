@@ -5,14 +5,15 @@ from dataclasses import replace
 
 from benchmark.metrics import METRICS
 from benchmark.metrics.mode_likelihood import FEW
-from benchmark.report.contents import current, grouped, models_of
+from benchmark.report.contents import grouped, holding, models_of
 from benchmark.report.layout import Column
 from benchmark.report.numbers import count
 from benchmark.report.parts import Parts
-from benchmark.report.summary import Entry, summarise
+from benchmark.report.summary import Entry, derived, summarise
 from benchmark.store import Cell, Result
 
 METRIC = next(metric for metric in METRICS if metric.name == "worst_mode_gap")
+STORED = (METRIC.name, "weights")
 NONE = "no test example of this mode"
 
 
@@ -24,16 +25,12 @@ def mode_gaps(cells: Sequence[Cell], models: Sequence[str]) -> Parts | None:
     found = {
         model: gaps
         for model, its in models_of(cells, models).items()
-        if (gaps := {seed: gap for seed, cell in its.items() if (gap := _gaps_of(cell))})
+        if (gaps := {seed: gap for seed, cell in its.items() if (gap := holding(cell, *STORED))})
     }
     if not found:
         return None
     seeds = {model: sorted(its) for model, its in models_of(cells, models).items()}
     weights = next(iter(next(iter(found.values())).values())).details["weights"]
-    groups = tuple(
-        (title, tuple(model for model in names if model in found))
-        for title, names in grouped(cells, models)
-    )
     return Parts(
         "mode_gaps",
         "Likelihood of each mode",
@@ -42,20 +39,13 @@ def mode_gaps(cells: Sequence[Cell], models: Sequence[str]) -> Parts | None:
             model: tuple(_entry(mode, gaps, seeds[model]) for mode in range(len(weights)))
             for model, gaps in found.items()
         },
-        tuple((title, names) for title, names in groups if names),
+        grouped(cells, models, only=found),
         (
             "The mean of the true less the model's log-density over the test examples of a mode: "
             "0 for the true density, large where the model misses the mode. The largest of one "
             "seed is its worst mode gap.",
         ),
     )
-
-
-def _gaps_of(cell: Cell) -> Result | None:
-    """The cell's measured gaps, if they are stored with the weights of their modes."""
-    results = [] if cell.failure else current(cell, METRIC)
-    held = [result for result in results if "weights" in result.details]
-    return held[0] if held else None
 
 
 def _column(mode: int, weight: float) -> Column:
@@ -73,10 +63,10 @@ def _entry(mode: int, gaps: Mapping[int, Result], seeds: Sequence[int]) -> Entry
 
 
 def _gap(mode: int, result: Result | None) -> Result | str:
-    """One number of the details in the form of a result, so that it is summarised like one."""
+    """One number of the details."""
     if result is None:
         return "no gaps measured"
     value = result.details["gaps"][mode]
     if value is None:
         return NONE
-    return replace(result, value=value, standard_error=None, low=None, high=None, details={})
+    return derived(result, value)

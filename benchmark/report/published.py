@@ -124,9 +124,7 @@ def _theirs(alike: Sequence[PublishedValue], model: str) -> Entry:
 def _groups(
     rows: Collection[str], cells: Sequence[Cell], models: Sequence[str]
 ) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    ran = [
-        (title, tuple(m for m in names if m in rows)) for title, names in grouped(cells, models)
-    ]
+    ran = grouped(cells, models, only=rows)
     known = {model for _, names in ran for model in names}
     absent = tuple(model for model in rows if model not in known)
     return tuple((title, names) for title, names in (*ran, ("Not run", absent)) if names)

@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Sequence
 
-from benchmark.metrics import METRICS
 from benchmark.metrics.base import OF_SAMPLES, Metric
 from benchmark.report.contents import (
     current,
     diverged_at,
+    holding,
     is_p_value,
     models_of,
     one_line,
@@ -124,14 +124,8 @@ def trained_together(cells: Sequence[Cell], models: Sequence[str]) -> list[str]:
 
 def floors(cells: Sequence[Cell]) -> list[str]:
     """What the KL divergence over modes is on average for as many samples of the truth."""
-    found = [
-        float(result.details["floor"])
-        for metric in METRICS
-        if metric.name == "mode_kl"
-        for cell in cells
-        for result in current(cell, metric)
-        if "floor" in result.details
-    ]
+    held = (holding(cell, "mode_kl", "floor") for cell in cells)
+    found = [float(result.details["floor"]) for result in held if result is not None]
     if not found:
         return []
     least, most = (written(end, 4) for end in (min(found), max(found)))

@@ -41,6 +41,14 @@ class Entry:
     values: tuple[float, ...] = ()
 
 
+def derived(result: Result, value: float) -> Result:
+    """A number of the result's details in the form of a result, so that it is summarised like one.
+
+    It has the result's meaning, and no error.
+    """
+    return replace(result, value=value, standard_error=None, low=None, high=None)
+
+
 def summarise(answers: Mapping[int, Result | str]) -> Entry:
     """Summarises one row's answers, {seed: result or why there is none}."""
     results = [found for found in answers.values() if isinstance(found, Result)]
