@@ -44,10 +44,6 @@ def _examples(conditions: Conditions) -> Mapping[str, Any]:
     return {"examples": conditions.examples}
 
 
-def _annealed_examples(conditions: Conditions) -> Mapping[str, Any]:
-    return {"examples": min(conditions.examples, conditions.annealing.examples)}
-
-
 def _annealing(conditions: Conditions) -> Mapping[str, Any]:
     return asdict(conditions.annealing)
 
@@ -99,7 +95,7 @@ METRICS = (
     Metric("observation_sigma", "σ of observation", "likelihood", "data units", None, annealing.observation_sigma, decimals=3),
     Metric("elbo", "ELBO (k = 1)", "bounds", "nats", "higher", likelihood.elbo, version=2, settings=_examples),
     Metric("iwae_50", "IWAE (k = 50)", "bounds", "nats", "higher", likelihood.iwae_50, version=2, settings=_examples),
-    Metric("iwae", "IWAE (k = 1000)", "bounds", "nats", "higher", likelihood.iwae, version=2, settings=_annealed_examples),
+    Metric("iwae", "IWAE (k = 1000)", "bounds", "nats", "higher", likelihood.iwae, version=2, settings=_examples),
     Metric("ais", "AIS", "bounds", "nats", "higher", annealing.ais, settings=_annealing),
     Metric("ais_train", "AIS, training set", "bounds", "nats", "higher", annealing.ais_train, settings=_annealing),
     Metric("parzen", "Parzen", "bounds", "nats", None, parzen.measure, settings=_parzen),

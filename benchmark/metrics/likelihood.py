@@ -63,9 +63,8 @@ def iwae_50(evidence: Evidence) -> Measurement:
 
 
 def iwae(evidence: Evidence) -> Measurement:
-    """Mean importance-weighted bound with 1,000 samples of z, nats, of the annealed examples."""
-    values = _importance_weighted(evidence, TIGHTEST, most=evidence.annealing.examples)
-    return Measurement.mean_of(values, "lower bound")
+    """Mean importance-weighted bound with 1,000 samples of z, nats."""
+    return Measurement.mean_of(_importance_weighted(evidence, TIGHTEST), "lower bound")
 
 
 def tightest(evidence: Evidence, split: str) -> tuple[Tensor, Meaning]:
@@ -89,7 +88,7 @@ def _own_bound(evidence: Evidence, split: str = "test") -> Tensor:
     return _over_batches(evidence, evidence.model.log_prob_bound, "elbo", split)
 
 
-def _importance_weighted(evidence: Evidence, samples: int, most: int | None = None) -> Tensor:
+def _importance_weighted(evidence: Evidence, samples: int) -> Tensor:
     model = latent_model(evidence)
     if not isinstance(model, Encoder):
         raise NotApplicable("the model has no encoder to propose latents: see AIS")
@@ -97,22 +96,15 @@ def _importance_weighted(evidence: Evidence, samples: int, most: int | None = No
     def bound(x: Tensor) -> Tensor:
         return importance_weighted_bound(model, x, model.encode(x), samples)
 
-    return _over_batches(evidence, bound, f"iwae {samples}", most=most)
+    return _over_batches(evidence, bound, f"iwae {samples}")
 
 
 def _over_batches(
-    evidence: Evidence,
-    function: Callable[[Tensor], Tensor],
-    name: str,
-    split: str = "test",
-    most: int | None = None,
+    evidence: Evidence, function: Callable[[Tensor], Tensor], name: str, split: str = "test"
 ) -> Tensor:
-    """Applies a function of x to a split, batch by batch under its own seed, once.
-
-    With `most`, to so many of its first examples.
-    """
+    """Applies a function of x to a split, batch by batch under its own seed, once."""
     if split == "test":
-        examples = evidence.test[:most]
+        examples = evidence.test
     elif evidence.train is not None:
         examples = evidence.train[: len(evidence.test)]
     else:
