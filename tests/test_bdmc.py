@@ -107,6 +107,12 @@ def test_a_start_near_the_posterior_is_chosen_and_a_bad_encoder_is_not():
     assert best_start(bad, bad.sample(30), settings) == "posterior"
 
 
+def test_few_latents_start_from_the_prior_which_knows_every_island():
+    narrow = LinearGaussian(30, 2)
+    narrow.encode = narrow.posterior
+    assert best_start(narrow, narrow.sample(30), Settings(temperatures=10)) == "prior"
+
+
 def test_a_model_without_a_normal_encoder_starts_elsewhere():
     settings = Settings(temperatures=10)
     assert best_start(LinearGaussian(30, 6), torch.randn(30, 30), settings) != "encoder"

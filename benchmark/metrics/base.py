@@ -231,7 +231,7 @@ class Annealing:
         temperatures: intermediate distributions.
         leapfrog: steps of a trajectory, one trajectory a temperature.
         start: where the path sets out, "prior", "encoder" or "posterior"; "auto" takes the one
-            with the highest bound on a few validation examples.
+            with the highest bound on a few validation examples, the prior where latents are few.
         schedule: "adaptive", "sigmoid" or "linear".
     """
 
