@@ -18,7 +18,7 @@ from benchmark.spec import Encoder, LatentModel
 ROWS = {"cpu": 1_600, "cuda": 64_000}
 
 TRIALS, TRIAL_TEMPERATURES = 10, 20  # data that choose a start, and the fewest temperatures
-FEW_LATENTS = 3  # in which the prior is near everything, and posteriors fall apart into islands
+FEW_LATENTS = 4  # in which the prior is near everything, and posteriors fall apart into islands
 
 Progress = Callable[[int, int], None]
 
