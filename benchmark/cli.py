@@ -303,19 +303,23 @@ def score(
 @app.command()
 def speed(
     what: Annotated[
-        Literal["ais", "metrics"],
-        typer.Argument(help="ais: annealed importance sampling; metrics: of samples."),
+        Literal["ais", "metrics", "sampling"],
+        typer.Argument(
+            help="ais: annealed importance sampling; metrics: of samples; sampling: of images."
+        ),
     ],
     only: Annotated[
         str | None,
         typer.Option(
-            metavar="NAMES", help="Of metrics, only these, as in `frechet,kid`; leaves no file."
+            metavar="NAMES",
+            help="Of metrics or models, only these, as in `frechet,kid`; leaves no file.",
         ),
     ] = None,
     device: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="Of ais: auto, cpu or cuda; metrics are timed on the processor."
+            metavar="NAME",
+            help="Of ais and sampling: auto, cpu or cuda; metrics are timed on the processor.",
         ),
     ] = "auto",
     out: Annotated[
@@ -326,7 +330,9 @@ def speed(
 
     Both run in turn in one process, and medians are compared. `ais` against its plain form takes
     about twelve minutes on two cores, nearly all of them the plain form's; `metrics` against
-    torch-fidelity, prdc and POT about six. The last line is JSON.
+    torch-fidelity, prdc and POT about six; `sampling` from autoregressive models against running
+    the whole network for every pixel, a minute of it for each model, about eight. The last line is
+    JSON.
     """
     console = Console(highlight=False)
     if what == "metrics":
@@ -337,9 +343,16 @@ def speed(
     import torch
 
     from benchmark.planning import resolve_device
+
+    place = torch.device(resolve_device(device))
+    if what == "sampling":
+        from benchmark.speed.sampling import speed_sampling
+
+        speed_sampling(console, place, out, _names(only))
+        return
     from benchmark.speed.ais import speed_ais
 
-    speed_ais(console, torch.device(resolve_device(device)), out)
+    speed_ais(console, place, out)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -63,11 +64,13 @@ def plan_cells(suite: Suite, options: Options) -> list[Plan]:
     conditions = {
         entry.name: _conditions(entry, data[entry.name], options) for entry in suite.datasets
     }
+    seeds = dict.fromkeys(chain.from_iterable(map(suite.seeds_on, suite.datasets)))
     return [
         _plan(suite, entry, model, seed, data[entry.name], conditions[entry.name], options, device)
-        for seed in suite.seeds
+        for seed in seeds
         for are_compared in (True, False)
         for entry in suite.datasets
+        if seed in suite.seeds_on(entry)
         for model in suite.models
         if (model.role == "model") == are_compared
     ]
@@ -169,8 +172,12 @@ def _plan(
         results=options.out / suite.name / "results",
         work=options.runs / suite.name / folder,
         reuse=options.reuse,
-        frames=seed == min(suite.seeds) and data.modes is not None and data.spec.shape == (2,),
+        frames=seed == min(suite.seeds_on(entry)) and _is_planar_mixture(data),
     )
+
+
+def _is_planar_mixture(data: DataSet) -> bool:
+    return data.modes is not None and data.spec.shape == (2,)
 
 
 def conditions_by_dataset(plans: list[Plan]) -> Mapping[str, Conditions]:

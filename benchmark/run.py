@@ -17,7 +17,8 @@ from benchmark.metrics.base import Cost, Evidence, Metric, NotApplicable
 from benchmark.plan import Plan
 from benchmark.precision import full_precision
 from benchmark.randomness import derive_seed, fork_rng
-from benchmark.spec import DataSpec
+from benchmark.sampling import COMPLETED_IMAGES, COMPLETIONS, check_samples, completions
+from benchmark.spec import Completer
 from benchmark.store import Cell, Question, Result, save, write_atomically
 from benchmark.training import begun, peak_memory, trained
 from benchmark.training_log import Progress
@@ -43,6 +44,7 @@ def run_cell(plan: Plan, progress: Progress = lambda *_: None) -> Cell:
         if "diverged" in cell.training:
             return _answered_for_divergence(plan, cell)
         generated, cell = _sampled(plan, data, model, cell, progress)
+        cell = _completed(plan, data, model, cell, progress)
     except UserError:
         raise
     except Exception as error:
@@ -121,22 +123,21 @@ def _sampled(
     return generated, cell
 
 
-def check_samples(samples: Tensor, spec: DataSpec, count: int) -> None:
-    """Raises ValueError, in one line, where samples are not what the spec promises."""
-    expected = (count, *spec.shape)
-    if tuple(samples.shape) != expected:
-        raise ValueError(f"sample({count}) gave shape {list(samples.shape)}, not {list(expected)}")
-    if spec.levels is None:
-        if not samples.is_floating_point():
-            raise ValueError(f"samples are {samples.dtype}, points must be floats")
-        if not samples.isfinite().all():
-            raise ValueError(f"{int((~samples.isfinite()).sum())} sampled numbers are not finite")
-        return
-    if samples.is_floating_point():
-        raise ValueError(f"samples are {samples.dtype}, images must be integers")
-    low, high = int(samples.min()), int(samples.max())
-    if low < 0 or high >= spec.levels:
-        raise ValueError(f"samples lie in {low}..{high}, not in 0..{spec.levels - 1}")
+def _completed(plan: Plan, data: DataSet, model: Any, cell: Cell, progress: Progress) -> Cell:
+    """Some test images completed from their upper half, where the model can, drawn once."""
+    if cell.completions is not None or not (data.spec.is_image and isinstance(model, Completer)):
+        return cell
+    progress("completing", 0, COMPLETED_IMAGES * COMPLETIONS)
+    identity = plan.identity
+    with (
+        fork_rng(derive_seed("complete", identity.dataset, identity.model, identity.seed)),
+        torch.no_grad(),
+    ):
+        images = data.test[:COMPLETED_IMAGES].to(plan.device)
+        drawn = completions(model, images, data.spec).to(data.test.dtype)
+    cell = replace(cell, completions=drawn.numpy())
+    save(cell, plan.results)
+    return cell
 
 
 def _measured(
@@ -159,6 +160,8 @@ def _measured(
         annealing=plan.conditions.annealing,
         progress=progress,
         training=cell.training,
+        test_labels=data.test_labels,
+        train_labels=data.train_labels,
     )
     questions = plan.questions
     for index, (metric, asked) in enumerate(questions):

@@ -144,6 +144,23 @@ class Encoder(Protocol):
 
 
 @runtime_checkable
+class Completer(Protocol):
+    """Draws images from a row downwards, given what stands above: for models of images."""
+
+    def complete(self, x: Tensor, rows: int) -> Tensor:
+        """Draws the rest of images given their upper part.
+
+        Args:
+            x: [n, *spec.shape] integers, of which everything below the first `rows` is ignored.
+            rows: how many are kept, from 0 (a sample) to the height (the image itself).
+
+        Returns:
+            [n, *spec.shape] integers below `levels`, their first `rows` rows those of `x`.
+        """
+        ...
+
+
+@runtime_checkable
 class Trainable(Protocol):
     """Learns from data."""
 
@@ -185,6 +202,7 @@ CAPABILITIES: dict[str, type] = {
     "prior, decode": LatentModel,
     "prior, generate": Generator,
     "encode": Encoder,
+    "complete": Completer,
     "fit": Trainable,
     "fit_together": TrainableTogether,
 }

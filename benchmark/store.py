@@ -17,6 +17,7 @@ import numpy as np
 from benchmark.errors import UserError
 
 FORMAT = 1
+_ARRAYS = ("samples", "real", "frames", "completions")  # of a cell
 Meaning = Literal["exact", "sandwich", "lower bound", "upper bound", "estimate"]
 Status = Literal["measured", "not applicable", "failed"]
 
@@ -108,6 +109,8 @@ class Cell:
             always there when the curve is not empty.
         samples: some generated examples for figures, [n, *shape].
         real: some real examples for figures, [n, *shape].
+        completions: [k, n, *shape] the first n real examples, `kept_rows` of each kept and the
+            rest drawn, k times.
         frames: samples during training, [f, n, *shape], at the steps training["frame_steps"].
         provenance: commit, versions, device and the like.
     """
@@ -122,6 +125,7 @@ class Cell:
     samples: np.ndarray | None = None
     real: np.ndarray | None = None
     frames: np.ndarray | None = None
+    completions: np.ndarray | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     results: tuple[Result, ...] = ()
 
@@ -142,6 +146,11 @@ class Cell:
         """A copy in which `result` replaces an answer to the same question."""
         others = tuple(r for r in self.results if r.question != result.question)
         return replace(self, results=(*others, result))
+
+
+def kept_rows(height: int) -> int:
+    """How many rows of an image a completion is given: the upper half."""
+    return height // 2
 
 
 def save(cell: Cell, folder: Path) -> Path:
@@ -197,9 +206,7 @@ def _to_json(cell: Cell) -> dict[str, Any]:
         "format": FORMAT,
         **_shallow(cell),
         "identity": _shallow(cell.identity),
-        "samples": _pack(cell.samples),
-        "real": _pack(cell.real),
-        "frames": _pack(cell.frames),
+        **{name: _pack(getattr(cell, name)) for name in _ARRAYS},
         "results": results,
     }
 
@@ -215,16 +222,14 @@ def _from_json(data: dict[str, Any]) -> Cell:
         )
         for entry in data["results"]
     )
-    data = {"frames": None, **data}  # older files have none
+    data = {"frames": None, "completions": None, **data}  # older files have none
     known = {f.name: data[f.name] for f in fields(Cell)}
     return Cell(
         **{
             **known,
             "identity": Identity(**data["identity"]),
             "shape": tuple(data["shape"]),
-            "samples": _unpack(data["samples"]),
-            "real": _unpack(data["real"]),
-            "frames": _unpack(data["frames"]),
+            **{name: _unpack(data[name]) for name in _ARRAYS},
             "results": results,
         }
     )

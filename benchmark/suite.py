@@ -50,12 +50,14 @@ class DataEntry(_Frozen):
     """A data set and the conditions under which every model is measured on it.
 
     Measured are the metrics of `tables` and those named in `metrics`; all where both are empty.
+    `seeds` are those of the suite where there are none.
     """
 
     name: str
     samples: int = Field(ge=2)
     examples: int = Field(ge=2)
     annealing: Annealing = Annealing()
+    seeds: tuple[int, ...] = ()
     tables: tuple[Table, ...] = ()
     metrics: tuple[Annotated[str, AfterValidator(_metric)], ...] = ()
 
@@ -154,9 +156,17 @@ class Suite(_Frozen):
             update["datasets"] = tuple(
                 listed.get(name, last.model_copy(update={"name": name})) for name in datasets
             )
-        if seeds is not None:
-            update["seeds"] = tuple(seeds)
-        return self.model_copy(update=update)
+        suite = self.model_copy(update=update)
+        return suite if seeds is None else suite._on_seeds(tuple(seeds))
+
+    def _on_seeds(self, seeds: tuple[int, ...]) -> "Suite":
+        """The suite with these seeds on every data set."""
+        datasets = tuple(entry.model_copy(update={"seeds": ()}) for entry in self.datasets)
+        return self.model_copy(update={"seeds": seeds, "datasets": datasets})
+
+    def seeds_on(self, entry: DataEntry) -> tuple[int, ...]:
+        """The seeds that a data set of the suite is run with."""
+        return entry.seeds or self.seeds
 
     def with_model(self, factory: str) -> "Suite":
         """The suite and one more row: a model by the path of its factory, named after it."""

@@ -136,7 +136,7 @@ def _keep_trained(
     if isinstance(model, nn.Module) and log.divergence is None:
         checkpoint = _save_state(model.eval(), _checkpoint(plan))
     if cell.checkpoint not in (None, checkpoint):  # another model was here before
-        cell = replace(cell, results=())
+        cell = replace(cell, results=(), completions=None)
         for drawn in plan.work.glob("samples_*.pt"):
             drawn.unlink()
     cell = replace(cell, checkpoint=checkpoint)

@@ -10,26 +10,39 @@ from benchmark.models import build
 from benchmark.spec import DataSpec
 from benchmark.suite import load_suite
 
-FACTORIES = {model.name: model.factory for model in load_suite("quick").models}
+MODELS = {
+    model.name: model
+    for suite in ("quick", "autoregressive")
+    for model in load_suite(suite).models
+}
+OF_IMAGES = ("pixelcnn", "gated_pixelcnn", "pixelrnn", "pixelrnn_row")  # alone
+
+
+def made(name, spec):
+    return build(MODELS[name].factory, spec, MODELS[name].settings)
+
+
+def cases(images, points):
+    """(name, kind) of every model on images, and on points of those that take them."""
+    of_points = [(name, points) for name in MODELS if name not in OF_IMAGES]
+    return [*((name, images) for name in MODELS), *of_points]
 
 
 def broken(checks):
     return [f"{check.promise}: {check.seen}" for check in checks if check.kept is False]
 
 
-@pytest.mark.parametrize("images", [True, False], ids=["images", "points"])
-@pytest.mark.parametrize("name", FACTORIES)
+@pytest.mark.parametrize(("name", "images"), cases(True, False))
 def test_probabilities_add_up_and_samples_follow_them(name, images):
-    checks = check_small(lambda spec: build(FACTORIES[name], spec, {}), images)
+    checks = check_small(lambda spec: made(name, spec), images)
     assert len(checks) == 3, checks  # it could be built
     assert not broken(checks)
 
 
-@pytest.mark.parametrize("dataset", ["ring", "digits"])
-@pytest.mark.parametrize("name", FACTORIES)
+@pytest.mark.parametrize(("name", "dataset"), cases("digits", "ring"))
 def test_shapes_ranges_and_seeds_are_kept_on_data(name, dataset):
     data = load_dataset(dataset)
-    model = build(FACTORIES[name], data.spec, {})
+    model = made(name, data.spec)
     checks = check_on_data(model, data.train[:300], data.validation[:50])
     assert not broken([*checks, *check_latents(model, data.test[:4])])
 
@@ -111,6 +124,28 @@ def test_a_generator_that_breaks_its_promise_is_found_out(change, complaint):
     found = generator_check(change)
     assert found.kept is False
     assert complaint in found.seen
+
+
+class Continues(Cheat):
+    """Fills what it does not keep with the first row; `above` rows too many, if asked."""
+
+    def __init__(self, spec: DataSpec, above: int = 0) -> None:
+        super().__init__(spec)
+        self.above = above
+
+    def complete(self, x, rows):
+        kept = rows - self.above
+        return torch.cat([x[:, :, :kept], x[:, :, :1].expand(-1, -1, x.shape[2] - kept, -1)], 2)
+
+
+@pytest.mark.parametrize(("above", "kept"), [(0, True), (1, False)])
+def test_completions_keep_what_they_were_given_or_are_found_out(above, kept):
+    spec = DataSpec((1, 4, 2), levels=3)
+    x = torch.randint(3, (9, *spec.shape), dtype=torch.uint8)
+    checks = check_on_data(Continues(spec, above), x, x)
+    (found,) = [check for check in checks if check.promise.startswith("complete(x, rows)")]
+    assert found.kept is kept
+    assert "changed the first 2 rows" in found.seen or kept
 
 
 def test_a_model_without_a_generator_promises_none():

@@ -8,7 +8,7 @@ from benchmark.data import load_dataset
 from benchmark.errors import UserError
 from benchmark.models import build
 from benchmark.randomness import fork_rng
-from benchmark.run import check_samples
+from benchmark.sampling import check_samples
 from benchmark.spec import DataSpec
 from benchmark.suite import load_suite
 

@@ -1,4 +1,5 @@
 import math
+from decimal import Decimal, localcontext
 
 import numpy as np
 import pytest
@@ -46,6 +47,90 @@ def test_mass_is_the_difference_of_distribution_functions(levels, mean, log_scal
     expected = np.where(z_lower > 0, above, below)
     np.testing.assert_allclose(mass, np.log(expected), rtol=1e-9, atol=1e-15)
     assert torch.logsumexp(mass, dim=0).item() == pytest.approx(0, abs=1e-12)
+
+
+def exact_log_mass(level, mean, scale, levels):
+    """Logarithm of a difference of distribution functions, with digits enough for any tail."""
+    with localcontext() as context:
+        context.prec = 1_500
+
+        def distribution(end):
+            z = (Decimal(end) / levels - 1 - Decimal(mean)) / Decimal(scale)
+            return 1 / (1 + (-z).exp())
+
+        upper = distribution(2 * level + 2) if level < levels - 1 else Decimal(1)
+        lower = distribution(2 * level) if level > 0 else Decimal(0)
+        return float((upper - lower).ln())
+
+
+@pytest.mark.parametrize("levels", [2, 17, 256])
+@pytest.mark.parametrize("mean", [-1.7, -0.31, 2.4])
+@pytest.mark.parametrize("log_scale", [-7.0, -2.0, 1.0])
+def test_mass_in_the_tails_is_right_to_twelve_digits(levels, mean, log_scale):
+    chosen = sorted({0, 1, levels // 3, levels - 2, levels - 1})
+    parameters = torch.tensor([mean, log_scale], dtype=torch.float64)
+
+    mass = log_logistic_mass(centres(levels)[chosen], *parameters, levels)
+
+    scale = parameters[1].exp().item()
+    expected = [exact_log_mass(level, mean, scale, levels) for level in chosen]
+    np.testing.assert_allclose(mass, expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("levels", [2, 17, 256])
+def test_a_mixture_is_the_sum_of_its_components_with_shifted_means(levels):
+    mixture = random_mixture(3, mixtures=2, levels=levels, n=1)
+    every = centres(levels)[sorted({0, levels // 2, levels - 1})]
+    x = torch.cartesian_prod(every, every, every)
+    weights, means, scales, slopes = (
+        part[0].numpy()
+        for part in (
+            mixture.log_weights.exp(),
+            mixture.means,
+            mixture.log_scales.exp(),
+            mixture.slopes,
+        )
+    )
+
+    def mass(value, mean, scale):
+        upper = 1.0 if value > 1 - 2 / levels else logistic.cdf(value + 1 / levels, mean, scale)
+        lower = 0.0 if value < 2 / levels - 1 else logistic.cdf(value - 1 / levels, mean, scale)
+        return upper - lower
+
+    def probability(red, green, blue):
+        total = 0.0
+        for k in range(2):
+            of_red = mass(red, means[0, k], scales[0, k])
+            of_green = mass(green, means[1, k] + slopes[0, k] * red, scales[1, k])
+            shift = slopes[1, k] * red + slopes[2, k] * green
+            total += weights[k] * of_red * of_green * mass(blue, means[2, k] + shift, scales[2, k])
+        return total
+
+    log_prob = repeated(mixture, len(x)).log_prob(x)
+
+    expected = [math.log(probability(*values)) for values in x.tolist()]
+    np.testing.assert_allclose(log_prob, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("levels", [2, 17, 256])
+@pytest.mark.parametrize("mean", [-50.0, 50.0])
+@pytest.mark.parametrize("log_scale", [-30.0, 0.0, 3.0])
+def test_every_level_far_from_the_means_has_a_gradient_towards_it(levels, mean, log_scale):
+    x = centres(levels).float().view(-1, 1)
+    x = x[:-1] if mean > 0 else x[1:]  # the last reaches to infinity: its mass is one
+    parameters = torch.zeros(len(x), parameter_count(1, 3))
+    parameters[:, 3:6] = mean * torch.tensor([1.0, 1.3, 2.0])
+    parameters[:, 6:] = log_scale
+    parameters.requires_grad_()
+
+    log_prob = mixture_from(parameters, 1, 3, levels).log_prob(x)
+    log_prob.sum().backward()
+
+    assert log_prob.isfinite().all()
+    assert parameters.grad.isfinite().all()
+    nearest, scale = parameters.grad[:, 3], parameters.grad[:, 6]
+    assert (nearest * mean < 0).all()
+    assert (scale != 0).all()
 
 
 def test_far_tails_agree_with_their_asymptote_in_single_precision():

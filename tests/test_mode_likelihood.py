@@ -8,7 +8,7 @@ from sample_evidence import points_evidence
 from benchmark.data.gaussians import Mixture
 from benchmark.metrics import likelihood
 from benchmark.metrics.base import Annealing, NotApplicable
-from benchmark.metrics.mode_likelihood import gaps_by_mode, worst_mode_gap
+from benchmark.metrics.mode_likelihood import means_by_group, worst_mode_gap
 from benchmark.spec import DataSpec
 from zoo.ppca import PPCA
 
@@ -82,8 +82,8 @@ def test_annealed_importance_sampling_is_run_once_for_all_metrics(monkeypatch):
 
 
 def test_modes_without_examples_are_left_out():
-    means, counts = gaps_by_mode(
-        torch.tensor([[1.0, 0], [3.0, 0], [-2.0, 2]], dtype=torch.float64), modes=4
+    means, counts = means_by_group(
+        torch.tensor([[1.0, 0], [3.0, 0], [-2.0, 2]], dtype=torch.float64), groups=4
     )
     assert counts.tolist() == [2, 0, 1, 0]
     assert means[[0, 2]].tolist() == [2, -2]

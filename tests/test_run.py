@@ -10,7 +10,8 @@ import torch
 from benchmark.data import load_dataset
 from benchmark.metrics.base import Conditions
 from benchmark.plan import Plan
-from benchmark.run import check_samples, measure, run_cell
+from benchmark.run import measure, run_cell
+from benchmark.sampling import check_samples
 from benchmark.spec import DataSpec
 from benchmark.store import Identity, save
 

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from benchmark.errors import UserError
 from benchmark.metrics.frechet import frechet_distance
-from benchmark.speed import ais, contests, metrics
+from benchmark.speed import ais, contests, metrics, sampling
 from benchmark.speed.inputs import feature_sets, scaled_copies
 from benchmark.speed.record import SpeedRecord, as_markdown, publish
 
@@ -147,3 +147,47 @@ def test_annealing_is_timed_and_its_table_is_left(monkeypatch, tmp_path, capsys)
     assert ratios["equal_bounds_bf16"] is None
     rows = json.loads((tmp_path / "ais.json").read_text())["rows"]
     assert rows[0][:2] == ["plain", "4"]
+
+
+@pytest.fixture
+def tiny_images(monkeypatch):
+    shapes = {"pixelcnn_pp_28": (1, 4, 4), "pixelcnn_pp_32": (3, 4, 8)}
+    cases = {name: sampling.Case("zoo.pixelcnn_pp:PixelCNNpp", s) for name, s in shapes.items()}
+    monkeypatch.setattr(sampling, "CASES", cases)
+    monkeypatch.setattr(sampling, "IMAGES", {"cpu": 2})
+    monkeypatch.setattr(sampling, "NAIVE_SECONDS", 0.0)
+
+
+def test_sampling_is_timed_and_draws_the_same_pixels(tiny_images, tmp_path, capsys):
+    sampling.speed_sampling(Console(width=120), torch.device("cpu"), tmp_path)
+    ratios = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert list(ratios) == ["pixelcnn_pp_28", "pixelcnn_pp_32"]
+    assert all(ratio > 0 for ratio in ratios.values())
+    kept = json.loads((tmp_path / "sampling.json").read_text())
+    for row in kept["rows"]:
+        assert row[-2:] == [str(sampling.ROUNDS), "yes"]  # pixels of the plain loop
+
+
+def test_the_plain_loop_is_timed_until_its_images_are_whole(tiny_images, monkeypatch, tmp_path):
+    monkeypatch.setattr(sampling, "NAIVE_SECONDS", 60.0)
+    found = sampling._measured(sampling.CASES["pixelcnn_pp_28"], torch.device("cpu"), lambda: None)
+    assert found.pixels == 16
+    assert found.are_equal
+
+
+def test_other_pixels_are_not_called_equal():
+    first, second = torch.rand(2, 2, 1, 3, 3)
+    loop = sampling._Loop(iter([first] * 5), torch.device("cpu"))
+    loop.run(0.0)
+    second[..., 0, 0] = first[..., 0, 0]
+    assert loop.agrees_with(second)
+    loop.run(0.0)
+    assert not loop.agrees_with(second)
+
+
+def test_some_models_alone_leave_no_file_and_unknown_ones_are_refused(tiny_images, tmp_path):
+    device = torch.device("cpu")
+    sampling.speed_sampling(Console(), device, tmp_path, ["pixelcnn_pp_32"])
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(UserError, match="did you mean 'pixelcnn_pp_32'"):
+        sampling.speed_sampling(Console(), device, tmp_path, ["pixelcnn_pp_3"])

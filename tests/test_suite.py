@@ -140,6 +140,25 @@ def test_what_is_not_trained_comes_last_in_each_seed(tmp_path):
     assert len(plans) == len(suite.seeds) * len(suite.datasets) * len(suite.models)
 
 
+def test_a_data_set_may_have_seeds_of_its_own_unless_others_are_asked_for(tmp_path):
+    fewer = '[[datasets]]\nname = "grid"\nsamples = 100\nexamples = 50\nseeds = [1]\n[[models]]'
+    text = SMALL.replace("seeds = [0]", "seeds = [2, 0, 1]").replace("[[models]]", fewer)
+    suite = load_suite(written(tmp_path, text))
+
+    def cells(suite):
+        plans = plan_cells(suite, Options(out=tmp_path, runs=tmp_path, device="cpu"))
+        return [(plan.identity.dataset, plan.identity.seed, plan.frames) for plan in plans]
+
+    assert cells(suite) == [
+        ("ring", 2, False),
+        ("ring", 0, True),
+        ("ring", 1, False),
+        ("grid", 1, True),
+    ]
+    asked = suite.narrowed(None, None, [7])
+    assert cells(asked) == [("ring", 7, True), ("grid", 7, True)]
+
+
 def test_a_data_set_may_ask_for_a_few_tables_and_metrics_alone(tmp_path):
     asked = asked_under(tmp_path, 'tables = ["modes", "cost"]\nmetrics = ["wasserstein"]')
     assert {metric.table for metric in asked.values()} == {"modes", "cost", "distances"}

@@ -9,7 +9,8 @@ from benchmark.randomness import fork_rng
 from benchmark.suite import load_suite
 from benchmark.training_log import TrainingLog
 
-MODELS = {model.name: model for model in load_suite("quick").models}
+SUITES = ("autoregressive", "quick")
+MODELS = {model.name: model for name in SUITES for model in load_suite(name).models}
 
 
 def trained(name, data):
@@ -30,10 +31,11 @@ def test_modes_are_captured_with_a_seed_that_nobody_looked_at(name, dataset, lea
 
 
 @pytest.mark.slow
-def test_pixelcnn_beats_the_classical_likelihoods_on_digits():
+@pytest.mark.parametrize("name", ["pixelcnn_pp", "gated_pixelcnn", "pixelrnn"])
+def test_autoregressive_models_beat_the_classical_likelihoods_on_digits(name):
     data = load_dataset("digits")
-    neural, _ = trained("pixelcnn_pp", data)
+    neural, _ = trained(name, data)
     exact = neural.log_prob(data.test).mean()
-    for name in ("gmm", "marginals"):
-        classical, _ = trained(name, data)
+    for baseline in ("gmm", "marginals"):
+        classical, _ = trained(baseline, data)
         assert exact > classical.log_prob(data.test).mean() + 10

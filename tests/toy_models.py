@@ -85,3 +85,17 @@ class SamplesNaN(Quick):
 class BadLikelihood(Quick):
     def log_prob(self, x):
         raise RuntimeError("no luck")
+
+
+class Completes(Quick):
+    """Draws every pixel below the kept rows alone, each level as probable as the others."""
+
+    def complete(self, x, rows):
+        drawn = torch.randint(self.spec.levels, x.shape, dtype=torch.uint8)
+        drawn[:, :, :rows] = x[:, :, :rows]
+        return drawn
+
+
+class ChangesWhatItWasGiven(Completes):
+    def complete(self, x, rows):
+        return super().complete(x, rows - 1)

@@ -27,6 +27,20 @@ def setting(given: T | None, spec: DataSpec, *, points: T, small: T, large: T) -
     return small if math.prod(spec.shape[1:]) <= SMALL_PIXELS else large
 
 
+def image_setting(given: T | None, spec: DataSpec, *, small: T, large: T) -> T:
+    """As `setting`, for models of images alone.
+
+    Raises:
+        ValueError: the data are points.
+    """
+    if not spec.is_image:
+        raise ValueError(
+            "this is a model of images, whose levels have masses: for points take "
+            "zoo.pixelcnn_pp:PixelCNNpp or zoo.ar_mixture:AutoregressiveMixture"
+        )
+    return setting(given, spec, points=small, small=small, large=large)
+
+
 def integer_dtype(levels: int) -> torch.dtype:
     return torch.uint8 if levels <= 256 else torch.int64
 

@@ -1,13 +1,14 @@
-"""Causal convolutions in two streams, each computed for a whole image or a pixel at a time."""
+"""The layers of PixelCNN++: causal convolutions with weight normalisation, and gated blocks."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
+
+ABOVE, LEFT = (2, 3), (2, 2)  # kernels: this row and the one above, without or with the right
+LEAST_DEVIATION = 1e-5  # of outputs that vary: where a stream has seen nothing, none do
 
 
 class ConcatElu(torch.autograd.Function):
@@ -42,14 +43,26 @@ def concat_elu(x: Tensor) -> Tensor:
 class CausalConv(nn.Module):
     """A convolution with weight normalisation that sees no row below and, if narrow, no right.
 
-    Kernels (2, 3) see the row above and their own; kernels (2, 2) see of both only what is not
-    to the right; kernels (1, 1) see one position.
+    Kernels ABOVE see the row above and their own; kernels LEFT see of both only what is not to
+    the right; kernels (1, 3) see their own row, kernels (1, 1) one position.
+
+    Args:
+        inputs: features taken.
+        outputs: features given.
+        kernel: height and width.
+        gain: the length of each output's weights, until data set it.
+        stride: 2 halves both sides; what is kept are the positions with even row and column.
 
     Source: Salimans and Kingma 2016, arXiv:1602.07868, eq. 2 (weight normalisation).
     """
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: tuple[int, int], gain: float = 1.0
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: tuple[int, int],
+        gain: float = 1.0,
+        stride: int = 1,
     ) -> None:
         super().__init__()
         height, width = kernel
@@ -57,7 +70,7 @@ class CausalConv(nn.Module):
         self.direction = nn.Parameter(torch.randn(outputs, inputs, height, width))
         self.length = nn.Parameter(torch.full((outputs,), gain))
         self.bias = nn.Parameter(torch.zeros(outputs))
-        self.kernel = kernel
+        self.kernel, self.gain, self.stride = kernel, gain, stride
         self.left = width // 2
         self.padding = (self.left, width - 1 - self.left, height - 1, 0)
         nn.init.normal_(self.direction, std=fan_in**-0.5)
@@ -66,139 +79,104 @@ class CausalConv(nn.Module):
         norm = self.direction.flatten(1).norm(dim=1)
         return self.direction * (self.length / norm).view(-1, 1, 1, 1)
 
-    def forward(self, x: Tensor, cache: "Cache | None" = None) -> Tensor:
-        if cache is not None:
-            return cache.convolve(self, x)
-        return functional.conv2d(functional.pad(x, self.padding), self.weight(), self.bias)
+    def forward(self, x: Tensor) -> Tensor:
+        padded = functional.pad(x, self.padding)
+        return functional.conv2d(padded, self.weight(), self.bias, self.stride)
+
+    @torch.no_grad()
+    def normalise(self, outputs: Tensor) -> Tensor:
+        """Sets lengths and bias so that `outputs` would have had mean 0 and deviation `gain`.
+
+        A bias that has been set before is added to that mean; an output that does not vary
+        keeps its length.
+
+        Args:
+            outputs: [n, outputs, H, W], what this convolution gives now.
+
+        Returns:
+            What it gives from now on.
+
+        Source: Salimans and Kingma 2016, eqs. 5 and 6.
+        """
+        unbiased = outputs - self.bias.view(-1, 1, 1)
+        deviation, mean = torch.std_mean(unbiased, dim=(0, 2, 3), correction=0)
+        factor = torch.where(deviation > LEAST_DEVIATION, self.gain / deviation, 1.0)
+        self.length.mul_(factor)
+        self.bias.sub_(mean * factor)
+        return unbiased * factor.view(-1, 1, 1) + self.bias.view(-1, 1, 1)
 
 
-@dataclass
-class Cache:
-    """What the convolutions of a network have seen of the current row and of the one above.
+@torch.no_grad()
+def initialise_from_data(network: nn.Module, *batch: Tensor | None) -> None:
+    """Normalises each causal convolution by what it gives for a batch, the first one first.
 
     Args:
-        width: of the image.
-        column: where the next input begins: 0 for a whole row, else a single pixel's column.
+        network: run once, on
+        batch: its inputs.
     """
 
-    width: int
-    column: int = 0
-    weights: dict[CausalConv, Tensor] = field(default_factory=dict)  # [numbers seen, outputs]
-    rows: dict[CausalConv, Tensor] = field(default_factory=dict)  # [n, rows, columns, inputs]
+    def normalised(layer: CausalConv, _: Any, outputs: Tensor) -> Tensor:
+        return layer.normalise(outputs)
 
-    def convolve(self, convolution: CausalConv, x: Tensor) -> Tensor:
-        """Convolves x [n, inputs, 1, w], which begins at `column`, and remembers it."""
-        n, inputs, _, length = x.shape
-        height, width = convolution.kernel
-        if convolution not in self.rows:
-            self.weights[convolution] = convolution.weight().permute(2, 3, 1, 0).flatten(0, 2)
-            self.rows[convolution] = x.new_zeros(n, height, self.width + width - 1, inputs)
-        rows, begin = self.rows[convolution], self.column
-        first = begin + convolution.left
-        rows[:, -1:, first : first + length] = x.permute(0, 2, 3, 1)
-        seen = rows[:, :, begin : begin + length + width - 1].unfold(2, width, 1)
-        seen = seen.permute(0, 2, 1, 4, 3).reshape(n * length, -1)  # a matrix: faster than conv2d
-        convolved = torch.addmm(convolution.bias, seen, self.weights[convolution])
-        return convolved.view(n, 1, length, -1).permute(0, 3, 1, 2)
-
-    def next_row(self) -> None:
-        """Makes the current row the one above."""
-        for rows in self.rows.values():
-            rows[:, 0] = rows[:, -1]
+    layers = [layer for layer in network.modules() if isinstance(layer, CausalConv)]
+    hooks = [layer.register_forward_hook(normalised) for layer in layers]
+    try:
+        network(*batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 class GatedBlock(nn.Module):
-    """Adds a gated, non-linear function of its input (and of another stream) to its input."""
+    """Adds a gated, non-linear function of its input, and of what it is told, to its input.
 
-    def __init__(self, filters: int, kernel: tuple[int, int], dropout: float) -> None:
+    Args:
+        filters: features of the input.
+        kernel: of both convolutions.
+        dropout: probability of dropping a feature between them.
+        told: how many times `filters` features it is told.
+        classes: number of labels, None without.
+
+    Source: Salimans et al. 2017, arXiv:1701.05517, section 2.3 (residual blocks); van den Oord et
+    al. 2016, arXiv:1606.05328, eq. 4 (labels).
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel: tuple[int, int],
+        dropout: float,
+        told: int = 0,
+        classes: int | None = None,
+    ) -> None:
         super().__init__()
         self.inner = CausalConv(2 * filters, filters, kernel)
+        self.link = CausalConv(2 * told * filters, filters, (1, 1)) if told else None
         self.outer = CausalConv(2 * filters, 2 * filters, kernel, gain=0.1)
+        self.label = nn.Embedding(classes, 2 * filters) if classes else None
+        if self.label is not None:
+            nn.init.normal_(self.label.weight, std=0.05)
         self.dropout = dropout
 
-    def forward(self, x: Tensor, other: Tensor | None, cache: Cache | None) -> Tensor:
-        hidden = self.inner(concat_elu(x), cache)
-        if other is not None:
-            hidden = hidden + other
+    def forward(
+        self, x: Tensor, told: Tensor | None = None, labels: Tensor | None = None
+    ) -> Tensor:
+        """Gives [n, filters, H, W].
+
+        Args:
+            x: [n, filters, H, W].
+            told: [n, told * filters, H, W].
+            labels: [n] classes.
+        """
+        hidden = self.inner(concat_elu(x))
+        if self.link is not None and told is not None:
+            hidden = hidden + self.link(concat_elu(told))
         hidden = concat_elu(hidden)
         if self.training and self.dropout:
             kept = torch.rand_like(hidden) >= self.dropout  # faster on a CPU than torch's own
             hidden = hidden * kept / (1 - self.dropout)
-        value, gate = self.outer(hidden, cache).chunk(2, dim=1)
+        outputs = self.outer(hidden)
+        if self.label is not None and labels is not None:
+            outputs = outputs + self.label(labels)[:, :, None, None]
+        value, gate = outputs.chunk(2, dim=1)
         return x + value * gate.sigmoid()
-
-
-class PixelNetwork(nn.Module):
-    """Gives, at each pixel, numbers that depend on the pixels before it in raster order.
-
-    One stream sees all rows above; the other sees, besides, what is to the left, and is told
-    the first stream's findings in every block.
-
-    Args:
-        channels: of the image.
-        outputs: how many numbers to give at each pixel.
-        filters: features of each stream.
-        blocks: gated blocks of each stream; each sees two rows further.
-        dropout: probability of dropping a feature inside a block.
-    """
-
-    def __init__(
-        self, channels: int, outputs: int, filters: int, blocks: int, dropout: float
-    ) -> None:
-        super().__init__()
-        inputs = channels + 3  # a channel of ones tells the image from its border, two say where
-        self.above_input = CausalConv(inputs, filters, (2, 3))
-        self.left_input = CausalConv(inputs, filters, (2, 2))
-        self.above_blocks = nn.ModuleList(
-            GatedBlock(filters, (2, 3), dropout) for _ in range(blocks)
-        )
-        self.left_blocks = nn.ModuleList(
-            GatedBlock(filters, (2, 2), dropout) for _ in range(blocks)
-        )
-        self.links = nn.ModuleList(CausalConv(2 * filters, filters, (1, 1)) for _ in range(blocks))
-        self.output = CausalConv(2 * filters, outputs, (1, 1), gain=0.1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Scaled images [n, channels, H, W] -> [n, outputs, H, W]."""
-        framed, where = frame(x)
-        found = self.look_above(framed[:, :, :-1, 1:], where)
-        return self.look_left(framed[:, :, 1:, :-1], where, found)
-
-    def look_above(
-        self, shifted: Tensor, where: Tensor, cache: Cache | None = None
-    ) -> list[Tensor]:
-        """Runs the first stream on an image shifted down by one row; one finding a block."""
-        u = self.above_input(torch.cat([shifted, where], dim=1), cache)
-        findings = []
-        for block, link in zip(self.above_blocks, self.links, strict=True):
-            u = block(u, None, cache)
-            findings.append(link(concat_elu(u), cache))
-        return findings
-
-    def look_left(
-        self, shifted: Tensor, where: Tensor, found: Sequence[Tensor], cache: Cache | None = None
-    ) -> Tensor:
-        """Runs the second stream on an image shifted right by one column."""
-        u = self.left_input(torch.cat([shifted, where], dim=1), cache)
-        for block, finding in zip(self.left_blocks, found, strict=True):
-            u = block(u, finding, cache)
-        return self.output(concat_elu(u), cache)
-
-
-def frame(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Images with a channel of ones and a border of zeros, and the coordinates of each pixel.
-
-    Args:
-        x: [n, c, H, W].
-
-    Returns:
-        [n, c + 1, H + 1, W + 1], the border above and to the left; and [n, 2, H, W] in [-1, 1].
-    """
-    n, _, height, width = x.shape
-    framed = functional.pad(torch.cat([x, torch.ones_like(x[:, :1])], dim=1), (1, 0, 1, 0))
-    framed = framed.contiguous(memory_format=torch.channels_last)  # in which a CPU is faster
-    sides = [
-        torch.linspace(-1, 1, size, dtype=x.dtype, device=x.device) for size in (height, width)
-    ]
-    where = torch.stack(torch.meshgrid(*sides, indexing="ij")).expand(n, -1, -1, -1)
-    return framed, where.contiguous(memory_format=torch.channels_last)

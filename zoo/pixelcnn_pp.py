@@ -1,40 +1,50 @@
-"""PixelCNN++: every coordinate given those before it, as a mixture of logistics."""
-
-import math
-from collections.abc import Callable, Mapping
-from typing import cast
+"""PixelCNN++: every pixel given those before it, as a mixture of logistics."""
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
-from benchmark.spec import DataSpec, Log
-from zoo.layers import Scaling, mlp, setting
+from benchmark.spec import DataSpec
+from zoo.autoregressive import Autoregressive, Conditionals
+from zoo.coordinates import CoordinateConditionals
+from zoo.layers import setting
 from zoo.logistic_mixture import LogisticMixture, mixture_from, parameter_count, spread_evenly
-from zoo.pixelcnn_layers import Cache, PixelNetwork, frame
-from zoo.train import adam, descend, linear_decay, scaled_steps
-from zoo.train import train as run_training
+from zoo.pixelcnn_cache import CachedNetwork, kept_numbers
+from zoo.pixelcnn_layers import initialise_from_data
+from zoo.pixelcnn_network import PixelNetwork
+from zoo.threads import threads_for
 
-VALIDATION_NUMBERS = 400_000  # coordinates: enough of them to choose by, however large the images
-CHUNK_NUMBERS = 2_000_000  # in one layer's output: bounds memory however many are asked about
-CHUNK_SAMPLES = 1_000  # images drawn at once; the caches hold a few of their rows
+PAPER = {  # the size in the authors' code, for 32x32 RGB images
+    "filters": 160,
+    "blocks": 5,
+    "scales": 3,
+    "mixtures": 10,
+    "dropout": 0.5,
+    "learning_rate": 1e-3,
+    "ema_decay": 0.9995,
+    "batch_size": 128,
+}
 
 
-class PixelCNNpp(nn.Module):
+class PixelCNNpp(Autoregressive):
     """p(x) = prod_i p(x_i given x_1 .. x_{i-1}), over pixels in raster order or coordinates.
 
     Images have discretised mixtures, their channels conditioned linearly; points continuous ones.
+    `PixelCNNpp(spec, **PAPER)` has the size of the paper.
 
     Args:
+        spec: of the data.
         steps: of training, at budget 1.
+        batch_size: of training.
         filters: features of each stream (images), units of a hidden layer (points).
-        blocks: gated blocks of each stream (images), hidden layers (points).
+        blocks: gated blocks of each stream and scale (images), hidden layers (points).
+        scales: each has half the height and width of the one before (images).
         mixtures: number of logistics in each conditional.
         dropout: inside the gated blocks.
+        learning_rate: of Adam.
         ema_decay: of the averaged weights that are kept.
+        classes: of the labels that images are given with, None without.
 
-    Source: Salimans et al. 2017, arXiv:1701.05517, at a single scale: the down-sampling of
-    section 2.3 and its short-cuts are left out.
+    Source: Salimans et al. 2017, arXiv:1701.05517.
     """
 
     def __init__(
@@ -45,150 +55,125 @@ class PixelCNNpp(nn.Module):
         batch_size: int | None = None,
         filters: int | None = None,
         blocks: int | None = None,
+        scales: int | None = None,
         mixtures: int | None = None,
         dropout: float | None = None,
         learning_rate: float | None = None,
         ema_decay: float | None = None,
+        classes: int | None = None,
     ) -> None:
-        super().__init__()
-        self.spec = spec
-        self.steps = setting(steps, spec, points=4_000, small=1_000, large=10_000)
-        self.batch_size = setting(batch_size, spec, points=256, small=32, large=32)
-        self.learning_rate = setting(learning_rate, spec, points=3e-3, small=6e-3, large=2e-3)
-        self.ema_decay = setting(ema_decay, spec, points=0.995, small=0.995, large=0.999)
         filters = setting(filters, spec, points=32, small=32, large=32)
-        blocks = setting(blocks, spec, points=2, small=3, large=4)
+        blocks = setting(blocks, spec, points=2, small=3, large=2)
         mixtures = setting(mixtures, spec, points=60, small=5, large=10)
-        dropout = setting(dropout, spec, points=0.0, small=0.3, large=0.1)
-        self.scaling = Scaling(spec)
-        self.conditionals: PixelConditionals | CoordinateConditionals
+        conditionals: Conditionals
         if spec.is_image:
-            self.conditionals = PixelConditionals(spec, filters, blocks, mixtures, dropout)
+            conditionals = PixelConditionals(
+                spec,
+                filters=filters,
+                blocks=blocks,
+                scales=setting(scales, spec, points=1, small=1, large=3),
+                mixtures=mixtures,
+                dropout=setting(dropout, spec, points=0.0, small=0.3, large=0.1),
+                classes=classes,
+            )
+        elif classes is None:
+            conditionals = CoordinateConditionals(spec, filters, blocks, mixtures)
         else:
-            self.conditionals = CoordinateConditionals(spec, filters, blocks, mixtures)
-        self._chunk = max(1, CHUNK_NUMBERS // (math.prod(spec.shape[1:]) * 2 * filters))
-        self.eval()
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Exact log-mass of integer images or log-density of points, [n] nats."""
-        return torch.cat([self._log_prob(part) for part in x.split(self._chunk)])
-
-    def _log_prob(self, x: Tensor) -> Tensor:
-        volume = 0.0 if self.spec.is_image else self.scaling.scale.log().sum()
-        return self.conditionals.log_prob(self.scaling(x)) - volume
-
-    def sample(self, n: int) -> Tensor:
-        """Draws [n, *shape]; each pixel costs one column of the network, not the whole image."""
-        sizes = [min(CHUNK_SAMPLES, n - start) for start in range(0, n, CHUNK_SAMPLES)] or [0]
-        with torch.no_grad():
-            return torch.cat([self._draw(size) for size in sizes])
-
-    def _draw(self, n: int) -> Tensor:
-        shape = (n, *self.conditionals.noise_shape)
-        uniform = torch.rand(shape, device=self.scaling.scale.device)
-        return self.scaling.quantised(self.scaling.inverse(self.conditionals.sample(uniform)))
-
-    def fit(self, train: Tensor, validation: Tensor, budget: float, log: Log) -> None:
-        steps = scaled_steps(self.steps, budget)
-        self.scaling.fit(train)
-        optimiser = adam(self.parameters(), self.learning_rate)
-
-        def update(draw: Callable[[], Tensor]) -> Mapping[str, Tensor]:
-            loss = -self._log_prob(draw()).mean()
-            descend(optimiser, loss)
-            return {"loss": loss}
-
-        held_out = validation[: VALIDATION_NUMBERS // self.spec.dims]
-        run_training(
-            self,
-            update,
-            optimisers=[optimiser],
-            schedulers=[linear_decay(optimiser, steps, start=0.5)],
-            data=train,
-            steps=steps,
-            batch_size=self.batch_size,
-            log=log,
-            sample=self.sample,
-            ema_decay=self.ema_decay,
-            validate=lambda model: -cast(PixelCNNpp, model).log_prob(held_out).mean().item(),
-            validate_every=max(100, steps // 20),
+            raise ValueError("classes are for images: leave them out for points")
+        super().__init__(
+            spec,
+            conditionals,
+            steps=setting(steps, spec, points=4_000, small=1_000, large=10_000),
+            batch_size=setting(batch_size, spec, points=256, small=32, large=32),
+            learning_rate=setting(learning_rate, spec, points=3e-3, small=6e-3, large=2e-3),
+            ema_decay=setting(ema_decay, spec, points=0.995, small=0.995, large=0.999),
+            classes=classes,
         )
 
 
-class PixelConditionals(nn.Module):
-    """A discretised mixture at each pixel, given the pixels before it."""
+class PixelConditionals(Conditionals):
+    """A discretised mixture at each pixel, given the pixels before it.
+
+    Args:
+        spec: of the images.
+        filters: features of each stream.
+        blocks: gated blocks of each stream and scale.
+        scales: how many.
+        mixtures: number of logistics.
+        dropout: inside the blocks.
+        classes: number of labels, None without.
+
+    Raises:
+        ValueError: the images cannot be halved so often.
+    """
+
+    turns = 1  # the channels of a pixel are drawn together
 
     def __init__(
-        self, spec: DataSpec, filters: int, blocks: int, mixtures: int, dropout: float
+        self,
+        spec: DataSpec,
+        *,
+        filters: int,
+        blocks: int,
+        scales: int,
+        mixtures: int,
+        dropout: float,
+        classes: int | None = None,
     ) -> None:
         super().__init__()
-        self.spec, self.mixtures = spec, mixtures
+        check_scales(spec, scales)
+        self.spec, self.filters, self.mixtures = spec, filters, mixtures
         channels = spec.shape[0]
         self.noise_shape = (1 + channels, *spec.shape[1:])
         outputs = parameter_count(channels, mixtures)
-        self.network = PixelNetwork(channels, outputs, filters, blocks, dropout)
+        self.network = PixelNetwork(channels, outputs, filters, blocks, scales, dropout, classes)
+        self.widest, self.cached = 2 * filters, kept_numbers(self.network, spec.shape)
         spread_evenly(self.network.output.bias, channels, mixtures, reach=1.0)
 
-    def mixture(self, parameters: Tensor) -> LogisticMixture:
-        return mixture_from(parameters, self.spec.shape[0], self.mixtures, self.spec.levels)
+    def prepare(self, scaled: Tensor, labels: Tensor | None = None) -> None:
+        initialise_from_data(self.network, scaled, labels)
 
-    def log_prob(self, scaled: Tensor) -> Tensor:
-        return self.mixture(self.network(scaled)).log_prob(scaled).sum(dim=(1, 2))
+    def mixture(self, outputs: Tensor) -> LogisticMixture:
+        return mixture_from(outputs, self.spec.shape[0], self.mixtures, self.spec.levels)
 
-    def sample(self, uniform: Tensor) -> Tensor:
-        """Turns uniform numbers [n, 1 + channels, H, W] into scaled images [n, channels, H, W].
+    def log_prob(self, scaled: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.mixture(self.outputs(scaled, labels)).log_prob(scaled)
 
-        Source: Ramachandran et al. 2017, arXiv:1704.06001 (what is cached).
-        """
-        channels, height, width = self.spec.shape
-        framed, where = frame(uniform.new_zeros(len(uniform), *self.spec.shape))
-        cache = Cache(width)
+    def outputs(self, scaled: Tensor, labels: Tensor | None = None) -> Tensor:
+        """What the mixture at each pixel is read off, [n, outputs, H, W]."""
+        return self.network(scaled, labels)
+
+    def pixel(self, outputs: Tensor, uniform: Tensor) -> Tensor:
+        """Scaled pixels [n, channels] from outputs and uniform numbers [n, 1 + channels]."""
+        return self.mixture(outputs).sample(uniform)
+
+    @torch.no_grad()
+    def draw(
+        self, uniform: Tensor, known: Tensor, rows: int = 0, labels: Tensor | None = None
+    ) -> Tensor:
+        cache = CachedNetwork(self.network, known.clone(), labels)
+        _, height, width = self.spec.shape
+        multiplications = len(known) * self.filters**2  # of a pixel, in a layer
         for row in range(height):
-            here, cache.column = where[:, :, row : row + 1], 0
-            found = self.network.look_above(framed[:, :, row : row + 1, 1:], here, cache)
-            for column in range(width):
-                cache.column, pixel = column, slice(column, column + 1)
-                parameters = self.network.look_left(
-                    framed[:, :, row + 1 : row + 2, pixel],
-                    here[..., pixel],
-                    [finding[..., pixel] for finding in found],
-                    cache,
-                )
-                drawn = self.mixture(parameters[..., 0, 0]).sample(uniform[:, :, row, column])
-                framed[:, :channels, row + 1, column + 1] = drawn
-            cache.next_row()
-        return framed[:, :channels, 1:, 1:]
+            with threads_for(multiplications * width):
+                cache.begin_row(row)
+            with threads_for(multiplications):
+                for column in range(width):
+                    features = cache.features(row, column)
+                    if row >= rows:
+                        outputs = cache.outputs(features)
+                        cache.fill(row, column, self.pixel(outputs, uniform[:, :, row, column]))
+        return cache.images
 
 
-class CoordinateConditionals(nn.Module):
-    """A continuous mixture for each coordinate of a point, given the coordinates before it."""
-
-    def __init__(self, spec: DataSpec, units: int, layers: int, mixtures: int) -> None:
-        super().__init__()
-        self.mixtures = mixtures
-        self.noise_shape = (2, spec.dims)
-        outputs = parameter_count(1, mixtures)
-        # The first has no coordinate to see; it is given a constant, as the others are.
-        sizes = [[1 + before, *[units] * layers, outputs] for before in range(spec.dims)]
-        networks = [mlp(size, nn.SiLU) for size in sizes]
-        for network in networks:
-            spread_evenly(cast(nn.Linear, network[-1]).bias, 1, mixtures, reach=2.0)
-        self.networks = nn.ModuleList(networks)
-
-    def mixture(self, coordinate: int, before: Tensor) -> LogisticMixture:
-        inputs = functional.pad(before, (1, 0), value=1.0)
-        return mixture_from(self.networks[coordinate](inputs), 1, self.mixtures, None)
-
-    def log_prob(self, scaled: Tensor) -> Tensor:
-        terms = [
-            self.mixture(i, scaled[:, :i]).log_prob(scaled[:, i : i + 1])
-            for i in range(scaled.shape[1])
-        ]
-        return torch.stack(terms).sum(dim=0)
-
-    def sample(self, uniform: Tensor) -> Tensor:
-        """Turns uniform numbers [n, 2, d] into scaled points [n, d]."""
-        x = uniform[:, 0, :0]
-        for i in range(uniform.shape[2]):
-            x = torch.cat([x, self.mixture(i, x).sample(uniform[:, :, i])], dim=1)
-        return x
+def check_scales(spec: DataSpec, scales: int) -> None:
+    """Raises ValueError unless the images can be halved scales - 1 times."""
+    if scales < 1:
+        raise ValueError(f"scales must be positive, got {scales}")
+    height, width = spec.shape[1:]
+    if height % 2 ** (scales - 1) or width % 2 ** (scales - 1):
+        raise ValueError(
+            f"{scales} scales halve an image {scales - 1} times, and {height}x{width} cannot be: "
+            "give fewer scales, or images whose sides are divisible by "
+            f"{2 ** (scales - 1)}"
+        )

@@ -16,9 +16,10 @@ from benchmark.conformance.promises import (
     require,
 )
 from benchmark.randomness import fork_rng
-from benchmark.run import check_samples
+from benchmark.sampling import check_samples, completions
 from benchmark.spec import (
     BoundedDensity,
+    Completer,
     DataSpec,
     Density,
     Encoder,
@@ -37,6 +38,9 @@ def check_on_data(model: Any, train: Tensor, validation: Tensor) -> list[Check]:
             ),
             attempt("sample(n) gives what the DataSpec says", lambda: _samples(model)),
             attempt("sample(n) repeats under a seed", lambda: _repeats(model)),
+            attempt(
+                "complete(x, rows) keeps the first rows", lambda: _completes(model, validation)
+            ),
             attempt("log_prob gives [n] finite nats", lambda: _log_prob(model, validation)),
             attempt("log_prob_bound gives [n] finite nats", lambda: _bound(model, validation)),
         ]
@@ -74,6 +78,15 @@ def _repeats(model: Any) -> str:
         torch.equal(draw(5), draw(5)), "two draws under one seed differ: use torch's generator"
     )
     return "equal under one seed"
+
+
+def _completes(model: Any, x: Tensor) -> str:
+    claims(model, Completer, "complete")
+    if not model.spec.is_image:
+        raise NotPromised("points have no rows")
+    with torch.no_grad():
+        drawn = completions(model, x[:2], model.spec)
+    return f"{len(drawn)} times the lower half"
 
 
 def _log_prob(model: Any, x: Tensor) -> str:

@@ -5,8 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.data.base import DataSet
+from benchmark.data.binarised import (
+    REDRAWN,
+    load_binarised_larochelle,
+    load_binarised_static,
+    load_binarised_stochastic,
+)
 from benchmark.data.dequantised import load_mnist_dequantised
-from benchmark.data.digits import load_digits
+from benchmark.data.digits import load_digits, load_digits_without_7
 from benchmark.data.files import load_user_images
 from benchmark.data.mixture import (
     load_grid,
@@ -40,10 +46,30 @@ DATASETS = (
     ),
     DataSource("high", "10 Gaussians of 700 dimensions in 1,200", load_high),
     DataSource("digits", "1,797 real 8x8 digits, 17 grey levels (scikit-learn)", load_digits),
+    DataSource(
+        "digits_without_7",
+        "digits with no seven for training and validation, all ten for the test",
+        load_digits_without_7,
+    ),
     DataSource("mnist", "28x28 handwritten digits, 256 levels", load_mnist),
     DataSource("fashion_mnist", "28x28 pictures of clothes, 256 levels", load_fashion_mnist),
     DataSource("cifar10", "32x32 RGB photographs, 256 levels", load_cifar10),
     DataSource("mnist_dequantised", "MNIST with uniform noise, floats", load_mnist_dequantised),
+    DataSource(
+        "binarised_static",
+        "MNIST in black and white, every pixel drawn once under a seed of ours",
+        load_binarised_static,
+    ),
+    DataSource(
+        "binarised_stochastic",
+        f"MNIST in black and white, training images drawn {REDRAWN} times each",
+        load_binarised_stochastic,
+    ),
+    DataSource(
+        "binarised_larochelle",
+        "MNIST in black and white as drawn once for the papers; its .amat files must be there",
+        load_binarised_larochelle,
+    ),
     DataSource(
         "stacked_mnist",
         "3 MNIST digits as RGB, 1,000 modes, told by a classifier that is right on "

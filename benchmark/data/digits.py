@@ -1,5 +1,6 @@
 """Scikit-learn's 1,797 handwritten digits: real images that every installation has."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from benchmark.data.base import DataSet
 from benchmark.spec import DataSpec
 
 VALIDATION, TEST = 400, 400
+MISSING = 7  # the digit that `digits_without_7` has in its test split alone
 
 
 def load_digits(root: Path | None = None) -> DataSet:
@@ -25,7 +27,7 @@ def load_digits(root: Path | None = None) -> DataSet:
     classes = torch.from_numpy(labels[order].astype(np.int64))
     sizes = [len(pixels) - VALIDATION - TEST, VALIDATION, TEST]
     train, validation, test = pixels.split(sizes)
-    train_labels, _, test_labels = classes.split(sizes)
+    train_labels, validation_labels, test_labels = classes.split(sizes)
     return DataSet(
         "digits",
         DataSpec((1, 8, 8), levels=17),
@@ -35,4 +37,24 @@ def load_digits(root: Path | None = None) -> DataSet:
         train_labels,
         test_labels,
         network="digits-cnn",
+        validation_labels=validation_labels,
+    )
+
+
+def load_digits_without_7(root: Path | None = None) -> DataSet:
+    """The splits of `digits`, training and validation without a single seven.
+
+    A model of these data misses a mode of the test split, which its likelihood there must show.
+    """
+    data = load_digits(root)
+    assert data.train_labels is not None
+    assert data.validation_labels is not None
+    train, validation = data.train_labels != MISSING, data.validation_labels != MISSING
+    return replace(
+        data,
+        name="digits_without_7",
+        train=data.train[train],
+        train_labels=data.train_labels[train],
+        validation=data.validation[validation],
+        validation_labels=data.validation_labels[validation],
     )

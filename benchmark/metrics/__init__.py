@@ -11,6 +11,7 @@ from typing import Any
 from benchmark.metrics import (
     annealing,
     bins,
+    class_likelihood,
     classifier_test,
     convergence,
     cost,
@@ -90,6 +91,7 @@ METRICS = (
     Metric("nll", "NLL", "likelihood", "nats", "lower", likelihood.nll, version=2, settings=_likelihood),
     Metric("bits_per_dim", "bits/dim", "likelihood", "bits/dim", "lower", likelihood.bits_per_dim, version=2, settings=_likelihood, decimals=3),
     Metric("train_test_gap", "Train-test gap", "likelihood", "nats", None, likelihood.train_test_gap, settings=_likelihood),
+    Metric("worst_class_gap", "Worst class gap", "likelihood", "nats", None, class_likelihood.worst_class_gap, settings=_likelihood),
     Metric("bdmc_gap", "BDMC gap", "likelihood", "nats", None, annealing.bdmc_gap, settings=_annealing),
     Metric("ais_ess", "Effective chains", "likelihood", "chains", None, annealing.effective_chains, settings=_annealing, decimals=1),
     Metric("observation_sigma", "σ of observation", "likelihood", "data units", None, annealing.observation_sigma, decimals=3),

@@ -285,6 +285,8 @@ class Evidence:
         annealing: how log p(x) of latent-variable models is estimated.
         progress: told of (stage, step, total) by metrics that take minutes.
         training: what the cell holds of its training (`benchmark.store.Cell.training`).
+        test_labels, train_labels: classes of the two splits, where they have any; `test` holds
+            the first ones of its own.
     """
 
     spec: DataSpec
@@ -304,6 +306,8 @@ class Evidence:
     annealing: Annealing = field(default_factory=Annealing)
     progress: Callable[[str, int, int], None] = lambda stage, step, total: None
     training: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    test_labels: Tensor | None = None
+    train_labels: Tensor | None = None
 
     @cached_property
     def real_features(self) -> Features:

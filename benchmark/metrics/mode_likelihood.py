@@ -35,7 +35,7 @@ def worst_mode_gap(evidence: Evidence) -> Measurement:
     log_prob, meaning = tightest(evidence, "test")
     examples = evidence.test[: len(log_prob)].cpu()
     gaps, mode = modes.log_prob(examples) - log_prob, modes.assign(examples).mode
-    means, counts = gaps_by_mode(torch.stack([gaps, mode], dim=1), modes=len(modes.weights))
+    means, counts = means_by_group(torch.stack([gaps, mode], dim=1), groups=len(modes.weights))
     measured = Measurement.of_statistic(
         partial(_largest, modes=len(modes.weights)),
         drawn=generator("worst_mode_gap", evidence.seed),
@@ -45,37 +45,44 @@ def worst_mode_gap(evidence: Evidence) -> Measurement:
             "examples": counts.tolist(),
             "weights": modes.weights.tolist(),
             "overall": gaps.mean().item(),
-            **_remark(counts),
+            **remark_on(counts, "mode"),
         },
         examples=torch.stack([gaps, mode], dim=1),
     )
     return replace(measured, meaning=meaning)
 
 
-def gaps_by_mode(examples: Tensor, *, modes: int) -> tuple[Tensor, Tensor]:
-    """Mean gap of the examples of each mode, and how many it has.
+def means_by_group(examples: Tensor, *, groups: int) -> tuple[Tensor, Tensor]:
+    """Mean value of the examples of each mode or class, and how many it has.
 
     Args:
-        examples: [n, 2] the gap of each example, and the number of its mode.
-        modes: how many there are (k).
+        examples: [n, 2] the value of each example, and the number of its group.
+        groups: how many there are (k).
 
     Returns:
-        [k] means, NaN where a mode has no example, and [k] counts.
+        [k] means, NaN where a group has no example, and [k] counts.
     """
-    gaps, mode = examples[:, 0], examples[:, 1].long()
-    counts = torch.bincount(mode, minlength=modes)
-    return torch.bincount(mode, weights=gaps, minlength=modes) / counts, counts
+    values, group = examples[:, 0], examples[:, 1].long()
+    counts = torch.bincount(group, minlength=groups)
+    return torch.bincount(group, weights=values, minlength=groups) / counts, counts
 
 
-def _remark(counts: Tensor) -> dict[str, str]:
+def remark_on(counts: Tensor, group: str) -> dict[str, str]:
+    """A `remark` for the details that says how many groups have too few examples, if any has.
+
+    Args:
+        counts: [k] examples of each.
+        group: what one is called, and several with an "s" or "es".
+    """
     few = int((counts < FEW).sum())
     if not few:
         return {}
-    number = "one mode has" if few == 1 else f"{few} modes have"
+    several = f"{group}es" if group.endswith("s") else f"{group}s"
+    number = f"one {group} has" if few == 1 else f"{few} {several} have"
     examples = int(counts.sum())
     return {"remark": f"{number} fewer than {FEW} of {examples:,} test examples"}
 
 
 def _largest(*, examples: Tensor, modes: int) -> float:
-    means, _ = gaps_by_mode(examples, modes=modes)
+    means, _ = means_by_group(examples, groups=modes)
     return means[~means.isnan()].max().item()

@@ -48,7 +48,7 @@ def write_report(
     for dataset, its_cells in datasets_of(cells, datasets).items():
         papers = [each for each in published if each.dataset == dataset]
         tables = build_tables(dataset, its_cells, models, papers)
-        figures = _figures(dataset, its_cells, models)
+        figures = _figures(dataset, its_cells, models, cells)
         sections.append(Section(dataset, its_cells, tables, figures))
         for table in (table for table in tables if table.columns):
             files[f"tables/{table.file_name}.md"] = markdown_table(table).encode()
@@ -70,8 +70,12 @@ def write_report(
     _remove_stale(folder, keep=set(files))
 
 
-def _figures(dataset: str, cells: Sequence[Cell], models: Sequence[str]) -> list[Drawing]:
+def _figures(
+    dataset: str, cells: Sequence[Cell], models: Sequence[str], all_cells: Sequence[Cell]
+) -> list[Drawing]:
     """What a data set's part of the page shows, as far as its cells hold it."""
+    from benchmark.report.class_figure import class_figure
+    from benchmark.report.completions import completions_figure
     from benchmark.report.coverage_curves import coverage_figure
     from benchmark.report.curves import curves_figure
     from benchmark.report.figures import samples_figure
@@ -80,10 +84,12 @@ def _figures(dataset: str, cells: Sequence[Cell], models: Sequence[str]) -> list
     from benchmark.report.spectra import spectra_figure
     from benchmark.report.strips import strip_figures
 
-    of_results = (sandwich_figure, samples_figure, spectra_figure, neighbours_figure)
+    of_samples = (samples_figure, completions_figure, spectra_figure, neighbours_figure)
     of_training = (coverage_figure, curves_figure)
     drawn = [
-        *(make(dataset, cells, models) for make in of_results),
+        sandwich_figure(dataset, cells, models),
+        class_figure(dataset, all_cells, models),
+        *(make(dataset, cells, models) for make in of_samples),
         *strip_figures(dataset, cells, models),
         *(make(dataset, cells, models) for make in of_training),
     ]
@@ -93,9 +99,9 @@ def _figures(dataset: str, cells: Sequence[Cell], models: Sequence[str]) -> list
 def _remove_stale(folder: Path, keep: set[str]) -> None:
     """Removes earlier tables, figures and pages, and no file that this module does not write."""
     patterns = ["tables/*_*.md", "tables/*_*.csv", "tables/*_*.tex"]
-    pictures = ("samples", "neighbours", "strip", "coverage", "curves")
+    pictures = ("samples", "completions", "neighbours", "strip", "coverage", "curves")
     patterns += [*(f"figures/{name}_*.png" for name in pictures), "figures/animation_*.gif"]
-    drawn = ("curves", "ais", "spectra", "agreement", "scatter", "sensitivity")
+    drawn = ("curves", "ais", "classes", "spectra", "agreement", "scatter", "sensitivity")
     patterns += [
         *(f"figures/{name}_*.svg" for name in drawn),
         "agreement.html",

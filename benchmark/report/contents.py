@@ -89,11 +89,19 @@ def first_results(
     cells: Sequence[Cell], models: Sequence[str], name: str, detail: str
 ) -> dict[str, tuple[int, Result]]:
     """Each model's result with a detail at its lowest seed that has one: {model: (seed, it)}."""
-    found: dict[str, tuple[int, Result]] = {}
-    for model, its in models_of(cells, models).items():
-        held = [(seed, it) for seed, cell in its.items() if (it := holding(cell, name, detail))]
-        found |= {model: held[0]} if held else {}
-    return found
+    held = held_results(cells, models, name, detail)
+    return {model: next(iter(its.items())) for model, its in held.items()}
+
+
+def held_results(
+    cells: Sequence[Cell], models: Sequence[str], name: str, detail: str
+) -> dict[str, dict[int, Result]]:
+    """Every result with a detail: {model: {seed: it}}, of the models that have one."""
+    held = {
+        model: {seed: it for seed, cell in its.items() if (it := holding(cell, name, detail))}
+        for model, its in models_of(cells, models).items()
+    }
+    return {model: its for model, its in held.items() if its}
 
 
 def holding(cell: Cell | None, name: str, detail: str) -> Result | None:

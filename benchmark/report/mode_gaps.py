@@ -1,11 +1,11 @@
 """What each model loses on the examples of every single mode: a table beside that of modes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from benchmark.metrics import METRICS
 from benchmark.metrics.mode_likelihood import FEW
-from benchmark.report.contents import grouped, holding, models_of
+from benchmark.report.contents import grouped, held_results, models_of
 from benchmark.report.layout import Column
 from benchmark.report.numbers import count
 from benchmark.report.parts import Parts
@@ -22,11 +22,7 @@ def mode_gaps(cells: Sequence[Cell], models: Sequence[str]) -> Parts | None:
 
     None where no cell holds the gaps of all modes with their weights.
     """
-    found = {
-        model: gaps
-        for model, its in models_of(cells, models).items()
-        if (gaps := {seed: gap for seed, cell in its.items() if (gap := holding(cell, *STORED))})
-    }
+    found = held_results(cells, models, *STORED)
     if not found:
         return None
     seeds = {model: sorted(its) for model, its in models_of(cells, models).items()}
@@ -54,12 +50,17 @@ def _column(mode: int, weight: float) -> Column:
     return Column(name, METRIC.unit, METRIC.better, METRIC.decimals, details, f"mode_{mode + 1}")
 
 
-def _entry(mode: int, gaps: Mapping[int, Result], seeds: Sequence[int]) -> Entry:
-    """One model's gap in one mode, over its seeds; a note where examples are few."""
-    entry = summarise({seed: _gap(mode, gaps.get(seed)) for seed in seeds})
-    counts = {result.details["examples"][mode] for result in gaps.values()}
-    few = [f"from {count(n)} test example{'s' * (n > 1)}" for n in sorted(counts) if 0 < n < FEW]
+def noting_few(entry: Entry, examples: Iterable[int]) -> Entry:
+    """The entry with a note where it rests on few test examples in any seed."""
+    counts = sorted(set(examples))
+    few = [f"from {count(n)} test example{'s' * (n > 1)}" for n in counts if 0 < n < FEW]
     return replace(entry, reasons=(*entry.reasons, *few))
+
+
+def _entry(mode: int, gaps: Mapping[int, Result], seeds: Sequence[int]) -> Entry:
+    """One model's gap in one mode, over its seeds."""
+    entry = summarise({seed: _gap(mode, gaps.get(seed)) for seed in seeds})
+    return noting_few(entry, [result.details["examples"][mode] for result in gaps.values()])
 
 
 def _gap(mode: int, result: Result | None) -> Result | str:

@@ -1,14 +1,12 @@
 """Memorisation as a picture: samples above the training images that lie nearest to them."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from benchmark.report.contents import first_results, group_of, models_of
-from benchmark.report.figures import COLOURS, DOTS_PER_INCH, Drawing, png
+from benchmark.report.figures import COLOURS, Drawing, png
+from benchmark.report.image_rows import canvas_of_rows, panels_of_rows
 from benchmark.report.numbers import written
 from benchmark.store import Cell, Result
 
@@ -16,9 +14,6 @@ ROWS = {  # of images in a panel: the metric whose details hold them
     "features": "nn_distance_ratio",
     "pixels": "pixel_distance_ratio",
 }
-COLUMNS = 3  # models side by side
-ACROSS = 8  # images in a row
-PANEL_INCHES, TITLE_INCHES = 3.1, 0.35
 
 
 def neighbours_figure(
@@ -38,7 +33,7 @@ def neighbours_figure(
     }
     if not shown:
         return None
-    figure, panels = _panels(len(shown), rows_of_images=1 + len(found))
+    figure, panels = panels_of_rows(len(shown), rows_of_images=1 + len(found))
     for panel, (model, results) in zip(panels, shown.items(), strict=True):
         cell = next(iter(by_model[model].values()))
         canvas = pairs_canvas([result for _, result in results], cell.levels)
@@ -58,35 +53,13 @@ def neighbours_figure(
     )
 
 
-def _panels(used: int, rows_of_images: int) -> tuple[Figure, list[Axes]]:
-    rows = math.ceil(used / COLUMNS)
-    height = PANEL_INCHES * rows_of_images / ACROSS + TITLE_INCHES
-    figure = Figure(
-        figsize=(min(COLUMNS, used) * PANEL_INCHES, rows * height),
-        dpi=DOTS_PER_INCH,
-        layout="constrained",
-        facecolor="white",
-    )
-    panels = list(figure.subplots(rows, min(COLUMNS, used), squeeze=False).ravel())
-    for panel in panels:
-        panel.set_axis_off()
-    return figure, panels[:used]
-
-
 def _ratio(result: Result) -> str:
     assert result.value is not None  # it was measured
     return written(result.value, 2)
 
 
 def pairs_canvas(results: Sequence[Result], levels: int | None) -> np.ndarray:
-    """Rows of images with white gaps, [height, width] if grey, else with RGB; 0 to 1."""
+    """Samples above their nearest images, as `canvas_of_rows` draws them."""
     pairs = [result.details["pairs"] for result in results]
     rows = [pairs[0]["generated"], *(pair["nearest"] for pair in pairs)]
-    images = np.asarray(rows, dtype=float) / (1 if levels is None else levels - 1)
-    gap = max(1, images.shape[-1] // 12)
-    around = [(0, 0), (0, 0), (0, 0), (0, gap), (0, gap)]
-    padded = np.pad(images, around, constant_values=1.0)  # [rows, n, C, H, W]
-    down, across, channels, height, width = padded.shape
-    canvas = padded.transpose(0, 3, 1, 4, 2).reshape(down * height, across * width, channels)
-    canvas = canvas[:-gap, :-gap].clip(0, 1)
-    return canvas if channels == 3 else canvas[..., 0]
+    return canvas_of_rows(np.asarray(rows), levels)

@@ -8,6 +8,7 @@ from typing import Any
 from benchmark.metrics import METRICS
 from benchmark.metrics.base import OF_SAMPLES, Metric
 from benchmark.metrics.base import Table as Kind
+from benchmark.report.class_likelihoods import class_likelihoods
 from benchmark.report.contents import (
     APART,
     answer,
@@ -45,6 +46,7 @@ from benchmark.store import Cell
 
 _UNITLESS = {"count", "modes", "bits/dim"}  # the label says it already
 _NEVER_BOLD: tuple[Kind, ...] = ("tests",)  # a test rejects or not: none passes it best
+_FROM_DETAILS = (diagnostics, mode_gaps, class_likelihoods)
 _OF_EXAMPLES: tuple[Kind, ...] = ("likelihood", "bounds")  # means over as many as a result says
 
 
@@ -62,7 +64,7 @@ def build_tables(
     beside = beside_published(published, columns, entries, cells, models)
     extra = [
         _assembled(parts, dataset, cells, models)
-        for parts in (beside, diagnostics(cells, models), mode_gaps(cells, models))
+        for parts in (beside, *(make(cells, models) for make in _FROM_DETAILS))
         if parts is not None
     ]
     likelihoods = [tables.pop(kind) for kind in _OF_EXAMPLES if kind in tables]
