@@ -4,6 +4,7 @@ import io
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from benchmark.plan import Plan
 from benchmark.precision import full_precision
 from benchmark.randomness import derive_seed, fork_rng
 from benchmark.sampling import COMPLETED_IMAGES, COMPLETIONS, check_samples, completions
-from benchmark.spec import Completer
+from benchmark.spec import Completer, ProgressTeller
 from benchmark.store import Cell, Question, Result, save, write_atomically
 from benchmark.training import begun, peak_memory, trained
 from benchmark.training_log import Progress
@@ -96,6 +97,8 @@ def _sampled(
         return torch.load(path, weights_only=True)["samples"], cell
     progress("sampling", 0, count)
     identity = plan.identity
+    if isinstance(model, ProgressTeller):
+        model.tell_progress(partial(progress, "sampling"))
     seed = derive_seed("sample", identity.dataset, identity.model, identity.seed, count)
     started = time.perf_counter()
     with fork_rng(seed), torch.no_grad():

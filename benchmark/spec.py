@@ -161,6 +161,15 @@ class Completer(Protocol):
 
 
 @runtime_checkable
+class ProgressTeller(Protocol):
+    """Draws so slowly that a user wants to see how far it has come."""
+
+    def tell_progress(self, tell: Callable[[int, int], None]) -> None:
+        """Calls `tell(drawn, total)`, counts of examples, while it draws from now on."""
+        ...
+
+
+@runtime_checkable
 class Trainable(Protocol):
     """Learns from data."""
 
@@ -203,6 +212,7 @@ CAPABILITIES: dict[str, type] = {
     "prior, generate": Generator,
     "encode": Encoder,
     "complete": Completer,
+    "tell_progress": ProgressTeller,
     "fit": Trainable,
     "fit_together": TrainableTogether,
 }

@@ -41,6 +41,14 @@ def test_satisfies_the_protocols_of_an_exact_model(family):
         assert isinstance(model, protocol)
 
 
+def test_tells_how_many_are_drawn(monkeypatch):
+    model, told = tiny_model(), []
+    model.tell_progress(lambda *seen: told.append(seen))
+    monkeypatch.setattr("zoo.autoregressive.CHUNK_SAMPLES", 4)
+    assert len(model.sample(10)) == 10
+    assert told == [(4, 10), (8, 10), (10, 10)]
+
+
 @families
 def test_points_are_refused(family):
     with pytest.raises(ValueError, match="a model of images"):

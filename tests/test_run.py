@@ -74,6 +74,12 @@ def test_the_same_seed_gives_the_same_numbers(tmp_path):
     assert {n: values(a)[n] for n in same} == {n: values(b)[n] for n in same}
 
 
+def test_a_slow_sampler_tells_how_far_it_has_come(tmp_path):
+    told = []
+    run_cell(make_plan(tmp_path, "TellsOfDrawing"), lambda *seen: told.append(seen))
+    assert ("sampling", 100, 200) in told
+
+
 def test_another_seed_gives_another_model(tmp_path):
     plan = make_plan(tmp_path)
     other = replace(plan, identity=replace(plan.identity, seed=1), work=tmp_path / "other")

@@ -47,6 +47,15 @@ class Quick(nn.Module):
         return x.round().clamp(0, self.spec.levels - 1).to(torch.uint8).view(n, *self.spec.shape)
 
 
+class TellsOfDrawing(Quick):
+    def tell_progress(self, tell):
+        self.tell = tell
+
+    def sample(self, n):
+        self.tell(n // 2, n)
+        return super().sample(n)
+
+
 class Diverges(Quick):
     def fit(self, train, validation, budget, log):
         raise FloatingPointError("loss became nan at step 7")

@@ -93,6 +93,7 @@ class Autoregressive(nn.Module):
         self.steps, self.batch_size = steps, batch_size
         self.learning_rate, self.ema_decay = learning_rate, ema_decay
         self._chunk = max(1, CHUNK_NUMBERS // (math.prod(spec.shape[1:]) * conditionals.widest))
+        self._tell: Callable[[int, int], None] = _silent
         self.eval()
 
     def log_prob(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -151,8 +152,15 @@ class Autoregressive(nn.Module):
         self.classes.check(labels, len(x))
         if labels is None and self.classes.count:
             labels = self._labels_given(x, rows)
-        parts = zip(*(each.split(CHUNK_SAMPLES) for each in _with(labels, x)), strict=True)
-        return torch.cat([self._complete(rows, *part) for part in parts])
+        parts: list[Tensor] = []
+        for part in zip(*(each.split(CHUNK_SAMPLES) for each in _with(labels, x)), strict=True):
+            parts.append(self._complete(rows, *part))
+            self._tell(sum(map(len, parts)), len(x))
+        return torch.cat(parts)
+
+    def tell_progress(self, tell: Callable[[int, int], None]) -> None:
+        """Tells of (examples drawn, examples in all) from now on."""
+        self._tell = tell
 
     def _complete(self, rows: int, x: Tensor, labels: Tensor | None = None) -> Tensor:
         def draw(uniform: Tensor, x: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -252,6 +260,10 @@ def check_data(x: Tensor, spec: DataSpec) -> None:
             f"images must have levels from 0 to {spec.levels - 1}, got some from {low:g} to "
             f"{high:g}: bring them to the levels of the model"
         )
+
+
+def _silent(drawn: int, total: int) -> None:
+    """Who watches nothing is told nothing."""
 
 
 def _with(labels: Tensor | None, x: Tensor) -> list[Tensor]:
