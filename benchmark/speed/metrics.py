@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from benchmark.errors import UserError, unknown_name
 from benchmark.speed.contests import CONTESTS, OPTIONAL, SIDE, Contest
-from benchmark.speed.record import SpeedRecord, machine, publish
+from benchmark.speed.record import SpeedRecord, machine, publish, to_digits
 from benchmark.speed.timing import in_turn
 
 ROUNDS = 3
@@ -107,6 +107,6 @@ def _record(found: dict[str, Finding]) -> SpeedRecord:
             "far either is from the exact value, for sinkhorn from POT's limit: ours/theirs. "
             "There POT takes the loosest threshold with which it is as near to it as ours.",
         ],
-        ratios={name: round(finding.ratio, 2) for name, finding in found.items()},
+        ratios={name: to_digits(finding.ratio) for name, finding in found.items()},
         machine=machine(CPU),
     )

@@ -64,6 +64,11 @@ def as_markdown(record: SpeedRecord) -> str:
     return "\n\n".join(paragraphs) + "\n"
 
 
+def to_digits(ratio: float) -> float:
+    """Four significant digits: a small ratio must not become zero."""
+    return float(f"{ratio:.4g}")
+
+
 def _table(record: SpeedRecord) -> Table:
     table = Table(
         *record.columns, title=record.title, title_justify="left", box=None, pad_edge=False

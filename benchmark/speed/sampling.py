@@ -18,7 +18,7 @@ from benchmark.errors import unknown_name
 from benchmark.models import build, load_factory
 from benchmark.randomness import derive_seed, fork_rng
 from benchmark.spec import DataSpec
-from benchmark.speed.record import SpeedRecord, machine, publish
+from benchmark.speed.record import SpeedRecord, machine, publish, to_digits
 from benchmark.speed.timing import seconds
 
 NAIVE = "zoo.naive_sampling:pixels_naively"
@@ -171,7 +171,7 @@ def _record(found: Mapping[str, Finding], device: torch.device) -> SpeedRecord:
             "numbers. Models have their default size for such images, without training; "
             "pixelcnn_pp_32 has 2 blocks and 64 filters.",
         ],
-        ratios={name: round(finding.ratio, 1) for name, finding in found.items()},
+        ratios={name: to_digits(finding.ratio) for name, finding in found.items()},
         machine=machine(device),
     )
 
