@@ -331,7 +331,7 @@ def speed(
     Both run in turn in one process, and medians are compared. `ais` against its plain form takes
     about twelve minutes on two cores, nearly all of them the plain form's; `metrics` against
     torch-fidelity, prdc and POT about six; `sampling` from autoregressive models against running
-    the whole network for every pixel, a minute of it for each model, about eight. The last line is
+    the whole network for every pixel, a minute of it for each model, about six. The last line is
     JSON.
     """
     console = Console(highlight=False)
