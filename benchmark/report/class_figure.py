@@ -60,7 +60,7 @@ def class_figure(dataset: str, cells: Sequence[Cell], models: Sequence[str]) -> 
         f"Mean log-likelihood of the test examples of each class, nats, ±{REACH} standard errors "
         "of training and measuring; the line is the mean of all. Each row has its own scale."
         f"{_told(missing, whole)}",
-        "Likelihood of each class",
+        "Classes side by side",
     )
 
 
