@@ -2,7 +2,7 @@
 
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -97,8 +97,7 @@ def _sampled(
         return torch.load(path, weights_only=True)["samples"], cell
     progress("sampling", 0, count)
     identity = plan.identity
-    if isinstance(model, ProgressTeller):
-        model.tell_progress(partial(progress, "sampling"))
+    _let_tell(model, partial(progress, "sampling"))
     seed = derive_seed("sample", identity.dataset, identity.model, identity.seed, count)
     started = time.perf_counter()
     with fork_rng(seed), torch.no_grad():
@@ -126,11 +125,17 @@ def _sampled(
     return generated, cell
 
 
+def _let_tell(model: Any, tell: Callable[[int, int], None]) -> None:
+    if isinstance(model, ProgressTeller):
+        model.tell_progress(tell)
+
+
 def _completed(plan: Plan, data: DataSet, model: Any, cell: Cell, progress: Progress) -> Cell:
     """Some test images completed from their upper half, where the model can, drawn once."""
     if cell.completions is not None or not (data.spec.is_image and isinstance(model, Completer)):
         return cell
     progress("completing", 0, COMPLETED_IMAGES * COMPLETIONS)
+    _let_tell(model, partial(progress, "completing"))
     identity = plan.identity
     with (
         fork_rng(derive_seed("complete", identity.dataset, identity.model, identity.seed)),

@@ -80,6 +80,13 @@ def test_a_slow_sampler_tells_how_far_it_has_come(tmp_path):
     assert ("sampling", 100, 200) in told
 
 
+def test_what_completes_slowly_tells_it_of_its_completions(tmp_path):
+    told = []
+    run_cell(make_plan(tmp_path, "TellsOfCompleting", "digits"), lambda *seen: told.append(seen))
+    assert ("completing", 12, 24) in told
+    assert ("sampling", 12, 24) not in told
+
+
 def test_another_seed_gives_another_model(tmp_path):
     plan = make_plan(tmp_path)
     other = replace(plan, identity=replace(plan.identity, seed=1), work=tmp_path / "other")

@@ -105,6 +105,15 @@ class Completes(Quick):
         return drawn
 
 
+class TellsOfCompleting(Completes):
+    def tell_progress(self, tell):
+        self.tell = tell
+
+    def complete(self, x, rows):
+        self.tell(len(x) // 2, len(x))
+        return super().complete(x, rows)
+
+
 class ChangesWhatItWasGiven(Completes):
     def complete(self, x, rows):
         return super().complete(x, rows - 1)
