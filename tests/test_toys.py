@@ -7,7 +7,12 @@ from benchmark.models import load_factory
 from benchmark.suite import load_suite
 
 TOYS = load_suite("toys")
-GANS = [entry for entry in TOYS.models if entry.factory == "zoo.gan:GAN"]
+OTHER_MOMENTUM = "gan_momentum"  # the one row that is about the optimiser
+GANS = [
+    entry
+    for entry in TOYS.models
+    if entry.factory == "zoo.gan:GAN" and entry.name != OTHER_MOMENTUM
+]
 SHARED = ("latents", "width", "steps", "batch_size", "learning_rate", "betas", "ema_decay")
 ROWS = {entry.name: entry for entry in TOYS.models}
 
@@ -19,6 +24,12 @@ def test_every_gan_has_the_same_networks_steps_and_optimiser(dataset):
     assert len({str([its[name] for name in SHARED]) for its in settings}) == 1
     methods = [{k: v for k, v in its.items() if k not in SHARED} for its in settings]
     assert len({tuple(sorted(its.items())) for its in methods}) == len(GANS)
+
+
+@pytest.mark.parametrize("dataset", [entry.name for entry in TOYS.datasets])
+def test_the_row_of_another_momentum_differs_in_that_alone(dataset):
+    plain, other = (ROWS[name].settings_on(dataset) for name in ("gan", OTHER_MOMENTUM))
+    assert other == plain | {"betas": [0.9, 0.999]} != plain
 
 
 @pytest.mark.parametrize("dataset", [entry.name for entry in TOYS.datasets])
