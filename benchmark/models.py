@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from benchmark.errors import UserError, unknown_name
-from benchmark.spec import CAPABILITIES, DataSpec, Sampler
+from benchmark.spec import CAPABILITIES, DataSpec, LabelLearner, Sampler
 
 Factory = Callable[..., Any]
 
@@ -97,6 +97,11 @@ def build(path: str, spec: DataSpec, settings: Mapping[str, Any]) -> Any:
 def capabilities(model: object) -> list[str]:
     """Which protocols of the contract a model satisfies, by the names of their methods."""
     return [name for name, protocol in CAPABILITIES.items() if isinstance(model, protocol)]
+
+
+def classes_of(model: object) -> int:
+    """How many classes a model learns from labels; 0 for a model without."""
+    return model.classes.count if isinstance(model, LabelLearner) else 0
 
 
 def _source(name: str) -> Path | None:

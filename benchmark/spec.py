@@ -185,6 +185,38 @@ class Trainable(Protocol):
         ...
 
 
+class Classes(Protocol):
+    """The labels 0 .. count - 1 that a model knows; none where count is 0."""
+
+    count: int
+
+
+@runtime_checkable
+class LabelLearner(Protocol):
+    """Learns p(x given y) from labels, if it is built with any `classes`; else as `Trainable`."""
+
+    classes: Classes
+
+    def fit(
+        self,
+        train: Tensor,
+        validation: Tensor,
+        budget: float,
+        log: Log,
+        labels: tuple[Tensor, Tensor] | None = None,
+    ) -> None:
+        """Trains as `Trainable` does.
+
+        Args:
+            train: as there, and so are
+            validation: of the other split,
+            budget: and
+            log: too.
+            labels: classes [n] and [m] of both splits; None for a model without.
+        """
+        ...
+
+
 @runtime_checkable
 class TrainableTogether(Protocol):
     """Several of it learn at once, as one batched model: for GPUs, which small ones leave idle."""
@@ -214,5 +246,6 @@ CAPABILITIES: dict[str, type] = {
     "complete": Completer,
     "tell_progress": ProgressTeller,
     "fit": Trainable,
+    "classes, fit": LabelLearner,
     "fit_together": TrainableTogether,
 }

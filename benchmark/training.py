@@ -16,7 +16,7 @@ from torch import nn
 from benchmark.data import load_dataset
 from benchmark.data.base import DataSet
 from benchmark.errors import UserError, in_one_line
-from benchmark.models import build
+from benchmark.models import build, classes_of
 from benchmark.plan import Plan
 from benchmark.provenance import provenance
 from benchmark.randomness import derive_seed, fork_rng
@@ -95,13 +95,26 @@ def trained(plan: Plan, data: DataSet, cell: Cell, progress: Progress) -> tuple[
             model.load_state_dict(state)
             return model.eval(), replace(cell, failure=None)
         if isinstance(model, Trainable):
-            train, validation = data.train.to(plan.device), data.validation.to(plan.device)
             with closing(log):
                 try:
-                    model.fit(train, validation, identity.budget, log)
+                    _fit(model, data, plan, log)
                 except TrainingDiverged as error:
                     log.diverged(error.step, error.steps, error.loss, error.value)
     return model, _keep_trained(plan, cell, model, log)
+
+
+def _fit(model: Any, data: DataSet, plan: Plan, log: TrainingLog) -> None:
+    train, validation = data.train.to(plan.device), data.validation.to(plan.device)
+    classes = classes_of(model)
+    if not classes:
+        model.fit(train, validation, plan.identity.budget, log)
+        return
+    if data.train_labels is None or data.validation_labels is None:
+        raise ValueError(
+            f"the model learns {classes} classes, and {data.name} has no labels: build it without"
+        )
+    labels = data.train_labels.to(plan.device), data.validation_labels.to(plan.device)
+    model.fit(train, validation, plan.identity.budget, log, labels)
 
 
 def _keep_trained(

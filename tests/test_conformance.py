@@ -15,7 +15,13 @@ MODELS = {
     for suite in ("quick", "autoregressive")
     for model in load_suite(suite).models
 }
-OF_IMAGES = ("pixelcnn", "gated_pixelcnn", "pixelrnn", "pixelrnn_row")  # alone
+OF_IMAGES = (  # alone
+    "pixelcnn",
+    "gated_pixelcnn",
+    "pixelrnn",
+    "pixelrnn_row",
+    "pixelcnn_pp_classes",
+)
 
 
 def made(name, spec):

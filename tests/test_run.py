@@ -87,6 +87,30 @@ def test_what_completes_slowly_tells_it_of_its_completions(tmp_path):
     assert ("sampling", 12, 24) not in told
 
 
+def with_classes(plan, classes):
+    return replace(plan, identity=replace(plan.identity, settings={"classes": classes}))
+
+
+def learnt_mean(plan):
+    run_cell(plan)
+    return torch.load(plan.work / "model.pt", weights_only=True)["mean"][:2].tolist()
+
+
+def test_a_model_with_classes_is_given_the_labels(tmp_path):
+    data = load_dataset("digits")
+    plan = make_plan(tmp_path, "LearnsLabels", "digits")
+    splits = (data.train_labels, data.validation_labels)
+    expected = [labels.double().mean().item() for labels in splits]
+    assert learnt_mean(with_classes(plan, 10)) == pytest.approx(expected)
+    other = replace(plan, work=tmp_path / "other")
+    assert learnt_mean(with_classes(other, 0)) == [0.0, 0.0]
+
+
+def test_a_model_with_classes_on_data_without_says_what_to_do(tmp_path):
+    cell = run_cell(make_plan(tmp_path, "LearnsLabels", "ring"))
+    assert "ring has no labels: build it without" in cell.failure
+
+
 def test_another_seed_gives_another_model(tmp_path):
     plan = make_plan(tmp_path)
     other = replace(plan, identity=replace(plan.identity, seed=1), work=tmp_path / "other")

@@ -47,6 +47,25 @@ class Quick(nn.Module):
         return x.round().clamp(0, self.spec.levels - 1).to(torch.uint8).view(n, *self.spec.shape)
 
 
+class Labels:
+    def __init__(self, count):
+        self.count = count
+
+
+class LearnsLabels(Quick):
+    """Ends with the mean label of both splits, so that these are seen to arrive."""
+
+    def __init__(self, spec: DataSpec, classes: int = 10) -> None:
+        super().__init__(spec)
+        self.classes = Labels(classes)
+
+    def fit(self, train, validation, budget, log, labels=None):
+        log(1, 1, loss=1.0)
+        if labels is not None:
+            means = [each.double().mean().float() for each in labels]
+            self.mean.data[:2] = torch.stack(means)
+
+
 class TellsOfDrawing(Quick):
     def tell_progress(self, tell):
         self.tell = tell
