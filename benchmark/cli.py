@@ -303,9 +303,10 @@ def score(
 @app.command()
 def speed(
     what: Annotated[
-        Literal["ais", "metrics", "sampling"],
+        Literal["ais", "metrics", "sampling", "training"],
         typer.Argument(
-            help="ais: annealed importance sampling; metrics: of samples; sampling: of images."
+            help="ais: annealed importance sampling; metrics: of samples; sampling: of images; "
+            "training: of PixelCNN++."
         ),
     ],
     only: Annotated[
@@ -319,7 +320,7 @@ def speed(
         str,
         typer.Option(
             metavar="NAME",
-            help="Of ais and sampling: auto, cpu or cuda; metrics are timed on the processor.",
+            help="auto, cpu or cuda; metrics are timed on the processor.",
         ),
     ] = "auto",
     out: Annotated[
@@ -331,8 +332,8 @@ def speed(
     Both run in turn in one process, and medians are compared. `ais` against its plain form takes
     about twelve minutes on two cores, nearly all of them the plain form's; `metrics` against
     torch-fidelity, prdc and POT about six; `sampling` from autoregressive models against running
-    the whole network for every pixel, a minute of it for each model, about six. The last line is
-    JSON.
+    the whole network for every pixel, a minute of it for each model, about six; `training` of
+    PixelCNN++ against a plain loop about three. The last line is JSON.
     """
     console = Console(highlight=False)
     if what == "metrics":
@@ -349,6 +350,11 @@ def speed(
         from benchmark.speed.sampling import speed_sampling
 
         speed_sampling(console, place, out, _names(only))
+        return
+    if what == "training":
+        from benchmark.speed.training import speed_training
+
+        speed_training(console, place, out, _names(only))
         return
     from benchmark.speed.ais import speed_ais
 

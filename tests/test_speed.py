@@ -8,7 +8,7 @@ from rich.console import Console
 
 from benchmark.errors import UserError
 from benchmark.metrics.frechet import frechet_distance
-from benchmark.speed import ais, contests, metrics, sampling
+from benchmark.speed import ais, contests, metrics, sampling, training
 from benchmark.speed.inputs import feature_sets, scaled_copies
 from benchmark.speed.record import SpeedRecord, as_markdown, publish
 
@@ -191,3 +191,52 @@ def test_some_models_alone_leave_no_file_and_unknown_ones_are_refused(tiny_image
     assert not list(tmp_path.iterdir())
     with pytest.raises(UserError, match="did you mean 'pixelcnn_pp_32'"):
         sampling.speed_sampling(Console(), device, tmp_path, ["pixelcnn_pp_3"])
+
+
+@pytest.fixture
+def tiny_training(monkeypatch):
+    shapes = {"pixelcnn_pp_28": (1, 4, 4), "pixelcnn_pp_32": (3, 4, 8)}
+    cases = {name: training.Case("zoo.pixelcnn_pp:PixelCNNpp", s) for name, s in shapes.items()}
+    monkeypatch.setattr(training, "CASES", cases)
+    monkeypatch.setattr(training, "BATCH", 3)
+    monkeypatch.setattr(training, "IMAGES", 5)
+
+
+@pytest.mark.parametrize("has_units", [True, False])
+def test_training_is_timed_from_the_same_losses(
+    tiny_training, has_units, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr(training, "has_bfloat16_units", lambda device: has_units)
+    training.speed_training(Console(width=120), torch.device("cpu"), tmp_path)
+    ratios = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert list(ratios) == [name + end for name in training.CASES for end in ("", "_bf16")]
+    measured = [ratio for ratio in ratios.values() if ratio is not None]
+    assert len(measured) == (4 if has_units else 2)
+    assert min(measured) > 0
+    rows = json.loads((tmp_path / "training.json").read_text())["rows"]
+    assert len(rows) == (6 if has_units else 4)
+    apart = {row[2]: float(row[-1]) for row in rows}
+    assert apart["plain"] == 0
+    assert apart["ours, 32-true"] < 1e-5
+    assert not has_units or 1e-7 < apart["ours, bf16-mixed"] < 1e-2
+
+
+def test_other_losses_are_not_called_equal():
+    assert training._apart([4.0, 3.0], [4.0, 2.0]) == 0.5
+
+
+def test_the_stopwatch_leaves_the_last_step_out(monkeypatch):
+    clock = iter([10.0, 16.0])
+    monkeypatch.setattr(training.time, "perf_counter", lambda: next(clock))
+    watch = training.Stopwatch("32-true", torch.device("cpu"))
+    for step in range(5):
+        watch.snapshot(step, 4, lambda n: pytest.fail("images were drawn"))
+    assert watch.seconds == 2.0
+
+
+def test_some_trainings_alone_leave_no_file_and_unknown_ones_are_refused(tiny_training, tmp_path):
+    device = torch.device("cpu")
+    training.speed_training(Console(), device, tmp_path, ["pixelcnn_pp_28"])
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(UserError, match="did you mean 'pixelcnn_pp_28'"):
+        training.speed_training(Console(), device, tmp_path, ["pixelcnn_pp_8"])

@@ -9,10 +9,10 @@ import torch
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:
     """Wall-clock time of one call, a GPU's queue included."""
-    _wait(device)
+    wait(device)
     started = time.perf_counter()
     work()
-    _wait(device)
+    wait(device)
     return time.perf_counter() - started
 
 
@@ -39,6 +39,7 @@ def has_bfloat16_units(device: torch.device) -> bool:
     return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
 
 
-def _wait(device: torch.device) -> None:
+def wait(device: torch.device) -> None:
+    """Returns when a GPU's queue is empty."""
     if device.type == "cuda":
         torch.cuda.synchronize()
