@@ -4,40 +4,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 ABOVE, LEFT = (2, 3), (2, 2)  # kernels: this row and the one above, without or with the right
 LEAST_DEVIATION = 1e-5  # of outputs that vary: where a stream has seen nothing, none do
 
 
-class ConcatElu(torch.autograd.Function):
-    """ELU of x and of -x side by side, several times faster on a CPU than torch's own ELU.
-
-    The backward pass needs the output only, which the convolution that follows keeps anyway:
-    half of training's memory would otherwise go into intermediate results.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        positive, negative = functional.relu(x), functional.relu(-x)
-        halves = [positive + torch.exp(-negative), negative + torch.exp(-positive)]
-        output = torch.cat(halves, dim=1).sub_(1).to(x.dtype)
-        ctx.save_for_backward(output)
-        return output
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (output,) = ctx.saved_tensors
-        slopes = output.clamp(max=0) + 1
-        first, second = (slopes * gradient).chunk(2, dim=1)
-        return first - second
-
-
 def concat_elu(x: Tensor) -> Tensor:
-    """Doubles the features: [n, c, ...] -> [n, 2 c, ...]."""
-    return ConcatElu.apply(x)
+    """Doubles the features: [n, c, ...] -> [n, 2 c, ...], the ELU of x and of -x side by side.
+
+    In place, so that the backward pass needs the output only, which the convolution that follows
+    keeps anyway.
+    """
+    return functional.elu_(torch.cat([x, -x], dim=1))
 
 
 class CausalConv(nn.Module):
