@@ -18,7 +18,7 @@ class Listing:
         groups: (title, rows); one group without a title stands alone.
         csv: the numbers behind the text, unrounded.
         folded: whether a reader opens it first.
-        wordy: whether its first two columns and its last hold sentences, over several lines.
+        wordy: whether its first three columns hold sentences, over several lines.
     """
 
     name: str

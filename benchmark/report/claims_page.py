@@ -103,7 +103,7 @@ def _chapter(
     means = means_of(cells)
     rows = [_row(trial, means) for trial in tested]
     title = f"Claims about {dataset}"
-    head = ("Claim", "Compared", *_NUMBERS, "Verdict")
+    head = ("Claim", "Verdict", "Compared", *_NUMBERS)
     listing = Listing(
         f"claims_{dataset}", title, head, [("", rows)], _csv(tested, means), wordy=True
     )
@@ -136,16 +136,16 @@ def _row(trial: Trial, means: Means) -> list[Written]:
     compared = (f"{metric.label} of {claim.better} and {claim.than}", claim.better)
     verdict = (f"{trial.verdict}: {trial.why}" if trial.why else trial.verdict, trial.verdict)
     if not trial.leads:
-        return [said, compared, *[(DASH, None)] * len(_NUMBERS), verdict]
+        return [said, verdict, compared, *[(DASH, None)] * len(_NUMBERS)]
     return [
         said,
+        verdict,
         compared,
         *_values(trial),
         *(_beside(name, claim, means) for name in BESIDE),
         _seeds(trial),
         (probability(trial.p_value), trial.p_value),
         (probability(trial.corrected), trial.corrected),
-        verdict,
     ]
 
 

@@ -183,8 +183,8 @@ def _notes(device: torch.device) -> list[str]:
         "Plain: torch's own ELU and dropout, channels first, Adam and the average of weights one "
         "parameter after another, batches put together from single images in the processor's "
         "memory, and every step waits for its loss. Ours has the data on the device, channels "
-        "last, ELU in place, a dropout of its own, fused Adam, weights averaged together and losses "
-        "that stay on the device; nothing is compiled.",
+        "last, ELU in place, a dropout of its own, fused Adam, weights averaged together and "
+        "losses that stay on the device; nothing is compiled.",
         f"Apart: how far the first {EQUAL_STEPS} losses differ from the plain loop's, relative "
         "to them, from the same weights, on a single image and without dropout. Models have "
         "their default size for such images; pixelcnn_pp_32 has 2 blocks and 64 filters.",
