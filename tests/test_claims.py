@@ -212,7 +212,7 @@ def test_the_page_says_how_many_seeds_diverged_where_they_have_no_value():
     ((_, (row,)),) = (
         claims_page(alone, (), (), [Said(metric="mode_kl")]).chapters[0].listings[0].groups
     )
-    assert [text for text, _ in row][2:8] == [*"———", "— / —", "0.100 / —", "1 (1 diverged)"]
+    assert [text for text, _ in row][3:9] == [*"———", "— / —", "0.100 / —", "1 (1 diverged)"]
 
 
 def battery():
