@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -107,11 +108,10 @@ def _sampled(
     of_training = cell.training.get("peak_memory_bytes", 0)  # which may have been another process
     check_samples(generated, data.spec, count)
     generated = generated.to(data.test.dtype)
-    shown = FIGURE_POINTS if len(data.spec.shape) == 1 else FIGURE_IMAGES
     cell = replace(
         cell,
-        samples=generated[:shown].numpy(),
-        real=data.test[:shown].numpy(),
+        samples=_shown(generated, data),
+        real=_shown(data.test, data),
         training={
             **cell.training,
             "sample_seconds": seconds,
@@ -123,6 +123,13 @@ def _sampled(
     torch.save({"samples": generated}, content)
     write_atomically(path, content.getvalue())
     return generated, cell
+
+
+def _shown(examples: Tensor, data: DataSet) -> np.ndarray | None:
+    """Those that figures show."""
+    if not data.spec.can_be_drawn:
+        return None
+    return examples[: FIGURE_IMAGES if data.spec.is_image else FIGURE_POINTS].numpy()
 
 
 def _let_tell(model: Any, tell: Callable[[int, int], None]) -> None:

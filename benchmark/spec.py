@@ -44,6 +44,11 @@ class DataSpec:
     def is_image(self) -> bool:
         return self.levels is not None
 
+    @property
+    def can_be_drawn(self) -> bool:
+        """Whether figures show examples: images, and points in the plane."""
+        return self.is_image or self.shape == (2,)
+
 
 class Log(Protocol):
     """What `fit` is handed to report with, and the place where it may keep a checkpoint.

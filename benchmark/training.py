@@ -184,8 +184,7 @@ def _built(plan: Plan, data: DataSet) -> Any:
 def _log(plan: Plan, data: DataSet, progress: Progress) -> TrainingLog:
     snapshots = None
     if data.modes is not None and not data.spec.is_image:
-        in_plane = data.spec.shape == (2,)  # pictures are drawn of nothing else
-        snapshots = Snapshots(data.modes, frames=plan.frames and in_plane, folder=plan.work)
+        snapshots = Snapshots(data.modes, frames=plan.frames, folder=plan.work)
     return TrainingLog(plan.work, plan.precision, progress, snapshots)
 
 

@@ -111,6 +111,15 @@ def test_a_model_with_classes_on_data_without_says_what_to_do(tmp_path):
     assert "ring has no labels: build it without" in cell.failure
 
 
+@pytest.mark.parametrize(
+    ("dataset", "kept"), [("ring", True), ("digits", True), ("manifold", False)]
+)
+def test_samples_are_kept_for_figures_where_these_can_show_them(tmp_path, dataset, kept):
+    cell = run_cell(make_plan(tmp_path, "Quick", dataset))
+    assert {examples is not None for examples in (cell.samples, cell.real)} == {kept}
+    assert not [result.reason for result in cell.results if result.status == "failed"]
+
+
 def test_another_seed_gives_another_model(tmp_path):
     plan = make_plan(tmp_path)
     other = replace(plan, identity=replace(plan.identity, seed=1), work=tmp_path / "other")

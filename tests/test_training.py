@@ -81,16 +81,6 @@ def test_a_group_that_is_trained_again_drops_what_was_drawn_from_the_models_befo
         assert (new.samples != old.samples).any()
 
 
-@pytest.mark.parametrize(("dataset", "frames"), [("ring", True), ("manifold", False)])
-def test_pictures_are_kept_of_data_in_the_plane_alone(tmp_path, dataset, frames):
-    plan = make_plan(tmp_path)
-    data_hash = load_dataset(dataset).hash
-    identity = replace(plan.identity, dataset=dataset, data_hash=data_hash)
-    cell = run_cell(replace(plan, identity=identity, data_source=dataset))
-    assert (cell.frames is not None) is frames
-    assert cell.training["coverage"]["step"]
-
-
 def test_peak_memory_is_that_of_training_where_that_took_more(tmp_path, monkeypatch):
     plans = group(tmp_path)
     monkeypatch.setattr("benchmark.training.peak_memory", lambda device: 9_000)
