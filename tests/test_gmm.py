@@ -78,3 +78,14 @@ def test_point_density_equals_torchs_mixture():
     torch.testing.assert_close(
         drawn.double().mean(dim=0), 0.2 * model.means[0] + 0.8 * model.means[1], atol=0.06, rtol=0
     )
+
+
+@pytest.mark.parametrize(("dims", "components"), [(2, 4), (15, 4), (16, 1)])
+def test_components_have_as_many_examples_as_dimensions(dims, components):
+    rng = np.random.default_rng(3)
+    centres = 100 * rng.standard_normal((4, dims))
+    x = torch.from_numpy(centres[np.arange(60) % 4] + rng.standard_normal((60, dims))).float()
+    model = PointGMM(DataSpec((dims,)))
+    model.fit(x, x, 1.0, None)
+    assert len(model.log_weights) >= components
+    assert (len(model.log_weights) == 1) == (components == 1)

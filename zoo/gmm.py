@@ -18,7 +18,11 @@ CELLS_AT_ONCE = 1_000_000  # bounds the memory of an image's masses
 
 
 class PointGMM(Fitted):
-    """A mixture with full covariances; the number of components is chosen on validation data."""
+    """A mixture with full covariances; the number of components is chosen on validation data.
+
+    Only so many are tried as leave each component as many examples as there are dimensions: with
+    fewer its covariance is singular.
+    """
 
     log_weights: Tensor  # [k]
     means: Tensor  # [k, dims]
@@ -32,7 +36,8 @@ class PointGMM(Fitted):
     def fit(self, train: Tensor, validation: Tensor, budget: float, log: Log) -> None:
         x, held_out = _as_rows(train), _as_rows(validation)[:MOST_HELD_OUT]
         smallest = 1e-6 * float(x.var(axis=0).mean())
-        fits = [_fit(x, k, "full", smallest) for k in self.COMPONENTS]
+        tried = [k for k in self.COMPONENTS if k == 1 or k * self.spec.dims <= len(x)]
+        fits = [_fit(x, k, "full", smallest) for k in tried]
         best = max(fits, key=lambda fit: fit.score(held_out))
         self.log_weights = torch.from_numpy(np.log(best.weights_)).to(train.device)
         self.means = torch.from_numpy(best.means_).to(train.device)
