@@ -61,3 +61,11 @@ def test_every_claim_is_about_something_that_is_measured_and_is_made_once():
         assert claim.metric in asked[claim.dataset]
     made = [(claim.dataset, claim.better, claim.than, claim.metric) for claim in TOYS.claims]
     assert len(set(made)) == len(made)
+
+
+@pytest.mark.parametrize("dataset", [entry.name for entry in TOYS.datasets])
+def test_the_box_of_noise_holds_all_held_out_points(dataset):
+    data = load_dataset(dataset)
+    noise = load_factory(ROWS["noise"].factory)(data.spec, **ROWS["noise"].settings_on(dataset))
+    noise.fit(data.train, data.validation, 1.0, None)
+    assert noise.log_prob(data.test).isfinite().all()

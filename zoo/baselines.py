@@ -73,15 +73,20 @@ class Collapsed(Fitted):
 
 
 class Noise(Fitted):
-    """Uniform over all images, or over the box around the training points. An exact density."""
+    """Uniform over all images, or over the box around the training points. An exact density.
+
+    Args:
+        spec: of the data.
+        margin: share of the points' extent that is added to the box on each side, so that held-out
+            points lie inside; the more dimensions, the more of it that takes.
+    """
 
     low: Tensor  # [dims]
     width: Tensor  # [dims]
 
-    MARGIN = 0.1  # of the data's extent, on each side, so that held-out points lie inside
-
-    def __init__(self, spec: DataSpec) -> None:
+    def __init__(self, spec: DataSpec, margin: float = 0.1) -> None:
         super().__init__(spec, "low", "width")
+        self.margin = margin
 
     def fit(self, train: Tensor, validation: Tensor, budget: float, log: Log) -> None:
         if self.spec.levels is not None:
@@ -90,8 +95,8 @@ class Noise(Fitted):
             return
         points = train.flatten(1)
         extent = points.amax(dim=0) - points.amin(dim=0)
-        self.low = points.amin(dim=0) - self.MARGIN * extent
-        self.width = extent * (1 + 2 * self.MARGIN)
+        self.low = points.amin(dim=0) - self.margin * extent
+        self.width = extent * (1 + 2 * self.margin)
 
     def sample(self, n: int) -> Tensor:
         uniform = torch.rand(n, self.spec.dims, device=self.low.device)
