@@ -11,9 +11,9 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmark.errors import UserError, unknown_name
+from benchmark.errors import UserError
 from benchmark.speed.contests import CONTESTS, OPTIONAL, SIDE, Contest
-from benchmark.speed.record import SpeedRecord, machine, publish, to_digits
+from benchmark.speed.record import SpeedRecord, chosen, machine, publish, to_digits
 from benchmark.speed.timing import in_turn
 
 ROUNDS = 3
@@ -47,10 +47,8 @@ def speed_metrics(
     Raises:
         UserError: a name is unknown, or one of the other libraries is not installed.
     """
-    names = list(CONTESTS) if only is None else list(only)
+    names = chosen(only, CONTESTS, "comparison")
     for name in names:
-        if name not in CONTESTS:
-            raise unknown_name("comparison", name, CONTESTS)
         _check_installed(name)
     found = {}
     with Progress(console=console, transient=True) as bars, tempfile.TemporaryDirectory() as kept:

@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmark.errors import unknown_name
 from benchmark.provenance import provenance
 from benchmark.store import write_atomically
 
@@ -35,6 +36,24 @@ class SpeedRecord:
     notes: Sequence[str]
     ratios: Mapping[str, float | None]
     machine: Mapping[str, Any]
+
+
+def chosen(only: Sequence[str] | None, known: Mapping[str, object], kind: str) -> list[str]:
+    """The names asked for, all that are known if None.
+
+    Raises:
+        UserError: a name is unknown; the message says what `kind` of thing it should be.
+    """
+    names = list(known) if only is None else list(only)
+    for name in names:
+        if name not in known:
+            raise unknown_name(kind, name, known)
+    return names
+
+
+def place(device: torch.device) -> str:
+    """What a note says of where it was measured."""
+    return f"{torch.get_num_threads()} threads" if device.type == "cpu" else "GPU"
 
 
 def machine(device: torch.device) -> dict[str, Any]:

@@ -14,11 +14,10 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
-from benchmark.errors import unknown_name
 from benchmark.models import build, load_factory
 from benchmark.randomness import derive_seed, fork_rng
 from benchmark.spec import DataSpec
-from benchmark.speed.record import SpeedRecord, machine, publish, to_digits
+from benchmark.speed.record import SpeedRecord, chosen, machine, place, publish, to_digits
 from benchmark.speed.timing import seconds
 
 NAIVE = "zoo.naive_sampling:pixels_naively"
@@ -78,10 +77,7 @@ def speed_sampling(
     Raises:
         UserError: a name is unknown.
     """
-    names = list(CASES) if only is None else list(only)
-    for name in names:
-        if name not in CASES:
-            raise unknown_name("model to draw from", name, CASES)
+    names = chosen(only, CASES, "model to draw from")
     found = {}
     with Progress(console=console, transient=True) as bars:
         task = bars.add_task("", total=2 * ROUNDS * len(names))
@@ -163,7 +159,7 @@ def _record(found: Mapping[str, Finding], device: torch.device) -> SpeedRecord:
         ],
         notes=[
             f"Seconds to draw {IMAGES[device.type]} images with {LEVELS} levels, "
-            f"{_where(device)}; medians of {ROUNDS} rounds in which both have their turn.",
+            f"{place(device)}; medians of {ROUNDS} rounds in which both have their turn.",
             "The plain loop runs the whole network for every pixel (and channel, where these are "
             "drawn one after another). It is timed on as many pixels as fit in "
             f"{NAIVE_SECONDS:.0f} seconds, and their median is scaled to all of them.",
@@ -174,7 +170,3 @@ def _record(found: Mapping[str, Finding], device: torch.device) -> SpeedRecord:
         ratios={name: to_digits(finding.ratio) for name, finding in found.items()},
         machine=machine(device),
     )
-
-
-def _where(device: torch.device) -> str:
-    return f"{torch.get_num_threads()} threads" if device.type == "cpu" else "GPU"

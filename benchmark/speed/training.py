@@ -12,12 +12,11 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
-from benchmark.errors import unknown_name
 from benchmark.models import build, load_factory
 from benchmark.randomness import derive_seed, fork_rng
 from benchmark.spec import DataSpec
 from benchmark.speed import sampling
-from benchmark.speed.record import SpeedRecord, machine, publish, to_digits
+from benchmark.speed.record import SpeedRecord, chosen, machine, place, publish, to_digits
 from benchmark.speed.sampling import LEVELS, Case
 from benchmark.speed.timing import has_bfloat16_units, wait
 
@@ -86,10 +85,7 @@ def speed_training(
     Raises:
         UserError: a name is unknown.
     """
-    names = list(CASES) if only is None else list(only)
-    for name in names:
-        if name not in CASES:
-            raise unknown_name("model to train", name, CASES)
+    names = chosen(only, CASES, "model to train")
     # Fabric would announce bfloat16 at every training.
     logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
     ways = [way for way in PRECISIONS if way != "bf16" or has_bfloat16_units(device)]
@@ -178,7 +174,7 @@ def _ratio(ways: Mapping[str, Finding], way: str) -> float | None:
 
 def _notes(device: torch.device) -> list[str]:
     return [
-        f"A step takes {BATCH} images with {LEVELS} levels, {_where(device)}. Times are medians "
+        f"A step takes {BATCH} images with {LEVELS} levels, {place(device)}. Times are medians "
         f"of {ROUNDS} rounds in which all have their turn, with {STEPS[device.type]} steps each.",
         "Plain: torch's own ELU and dropout, channels first, Adam and the average of weights one "
         "parameter after another, batches put together from single images in the processor's "
@@ -189,7 +185,3 @@ def _notes(device: torch.device) -> list[str]:
         "to them, from the same weights, on a single image and without dropout. Models have "
         "their default size for such images; pixelcnn_pp_32 has 2 blocks and 64 filters.",
     ]
-
-
-def _where(device: torch.device) -> str:
-    return f"{torch.get_num_threads()} threads" if device.type == "cpu" else "GPU"
