@@ -177,7 +177,7 @@ def _plan(
 
 
 def _is_planar_mixture(data: DataSet) -> bool:
-    return data.modes is not None and data.spec.shape == (2,)
+    return data.modes is not None and data.spec.is_planar
 
 
 def conditions_by_dataset(plans: list[Plan]) -> Mapping[str, Conditions]:

@@ -126,10 +126,10 @@ def _sampled(
 
 
 def _shown(examples: Tensor, data: DataSet) -> np.ndarray | None:
-    """Those that figures show."""
-    if not data.spec.can_be_drawn:
-        return None
-    return examples[: FIGURE_IMAGES if data.spec.is_image else FIGURE_POINTS].numpy()
+    """Those that figures show, None where these cannot show any."""
+    if data.spec.is_image:
+        return examples[:FIGURE_IMAGES].numpy()
+    return examples[:FIGURE_POINTS].numpy() if data.spec.is_planar else None
 
 
 def _let_tell(model: Any, tell: Callable[[int, int], None]) -> None:

@@ -45,9 +45,9 @@ class DataSpec:
         return self.levels is not None
 
     @property
-    def can_be_drawn(self) -> bool:
-        """Whether figures show examples: images, and points in the plane."""
-        return self.is_image or self.shape == (2,)
+    def is_planar(self) -> bool:
+        """Whether examples are points in the plane, of which figures can be drawn."""
+        return not self.is_image and self.shape == (2,)
 
 
 class Log(Protocol):
@@ -213,10 +213,10 @@ class LabelLearner(Protocol):
         """Trains as `Trainable` does.
 
         Args:
-            train: as there, and so are
-            validation: of the other split,
-            budget: and
-            log: too.
+            train: [n, *shape], on the device to train on.
+            validation: [m, *shape], for choosing.
+            budget: fraction of the full training length.
+            log: takes the losses.
             labels: classes [n] and [m] of both splits; None for a model without.
         """
         ...
