@@ -109,10 +109,21 @@ def test_reading_features_in_blocks_changes_nothing(monkeypatch):
 
 def test_the_bound_on_errors_takes_the_norms_of_whole_covariances():
     real, _ = correlated_sets()
-    lower = frechet._covariance(real, real.mean(dim=0))
+    _, lower = frechet._mean_and_covariance(real)
     whole = torch.cov(real.T)
     torch.testing.assert_close(torch.from_numpy(lower), whole.tril(), rtol=1e-12, atol=1e-12)
     assert frechet._norm(lower) == pytest.approx(whole.norm().item(), rel=1e-12)
+
+
+def test_moments_do_not_depend_on_the_order_of_a_sorted_set():
+    real, _ = correlated_sets()
+    real[:, 0] += torch.arange(len(real)) / len(real)
+    count = 3 * frechet.ROWS_AT_ONCE // len(real)
+    classes = torch.cat([real + 100 * number for number in range(count)])
+    mean, lower = frechet._mean_and_covariance(classes)
+    torch.testing.assert_close(torch.from_numpy(mean), classes.mean(dim=0), rtol=1e-12, atol=0)
+    whole = torch.cov(classes.T).tril()
+    torch.testing.assert_close(torch.from_numpy(lower), whole, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("n", [10, 200])
