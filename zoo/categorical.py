@@ -1,11 +1,14 @@
 """A softmax over the levels of every sub-pixel, the channels of a pixel in turn."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from benchmark.spec import DataSpec
 from zoo.autoregressive import Conditionals
 from zoo.causal_network import CausalNetwork, Walk
+from zoo.recorded import Recorded
 
 
 class CategoricalConditionals(Conditionals):
@@ -54,15 +57,24 @@ class CategoricalConditionals(Conditionals):
         """
         x = known.clone()
         walk = self.network.walk(len(x), labels)
-        for row in range(x.shape[2]):
+        recorded = Recorded(x.device)
+        pixels, noise = x[:, :, 0].clone(), uniform[:, :, 0].clone()  # those of any row
+
+        def run_row(is_drawn: bool) -> None:
             walk.next_row()
             for column in range(x.shape[3]):
-                pixel = x[:, :, row, column]  # a view of the image
-                if row < rows:
+                pixel = pixels[:, :, column]
+                if is_drawn:
+                    self._draw_pixel(walk, column, pixel, noise[:, :, column])
+                else:
                     walk.see(column, pixel)
                     walk.at(column)
-                else:
-                    self._draw_pixel(walk, column, pixel, uniform[:, :, row, column])
+
+        for row in range(x.shape[2]):
+            pixels.copy_(x[:, :, row])
+            noise.copy_(uniform[:, :, row])
+            recorded(row >= rows, partial(run_row, row >= rows))
+            x[:, :, row] = pixels
         return x
 
     def _draw_pixel(self, walk: Walk, column: int, pixel: Tensor, uniform: Tensor) -> None:

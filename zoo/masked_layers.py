@@ -8,7 +8,10 @@ from torch.nn import functional
 
 
 class LayerWalk(Protocol):
-    """A layer on its way through n images in raster order, which keeps what it will need."""
+    """A layer on its way through n images in raster order, which keeps what it will need.
+
+    What it keeps from row to row stays where it is in memory, so that its work can be recorded.
+    """
 
     def next_row(self) -> None:
         """Goes to the first or the next row: computes what follows from the rows above."""
@@ -124,7 +127,7 @@ class ConvWalk:
         self.rows = weight.new_zeros(n, height, width + 2 * self.reach, inputs)
 
     def next_row(self) -> None:
-        self.rows = functional.pad(self.rows[:, 1:], (0, 0, 0, 0, 0, 1))
+        self.rows.copy_(functional.pad(self.rows[:, 1:], (0, 0, 0, 0, 0, 1)))
         above = torch.addmm(
             self.bias, windows(self.rows[:, :-1], self.kernel_width), self.of_above
         )
@@ -193,5 +196,5 @@ class RowConvWalk:
 
     def __call__(self, x: Tensor) -> Tensor:
         """The next row of inputs [n, inputs, 1, W] -> its outputs [n, outputs, 1, W]."""
-        self.rows = torch.cat([self.rows[:, :, 1:], functional.pad(x, self.side)], dim=2)
+        self.rows.copy_(torch.cat([self.rows[:, :, 1:], functional.pad(x, self.side)], dim=2))
         return functional.conv2d(self.rows, self.convolution.weight, self.convolution.bias)

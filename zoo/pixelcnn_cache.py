@@ -148,53 +148,74 @@ class CachedLower:
 class CachedNetwork:
     """The whole network over n images, which are filled in as they are drawn.
 
+    A row is worked on in memory of its own, the same for each, so that its work can be recorded:
+    between `take_row` and `leave_row` nothing depends on the row but its phase.
+
     Args:
         network: in evaluation mode.
         images: [n, channels, H, W], scaled; what is not known yet may hold anything finite.
         labels: [n] classes, None without.
+
+    Attributes:
+        phases: the scales below take part in a row or not, in turn every so many rows.
     """
 
     def __init__(self, network: PixelNetwork, images: Tensor, labels: Tensor | None) -> None:
         n, _, _, width = images.shape
         self.images = images
+        self.phases = 2 ** (network.level.scales - 1)
         self._down, self._right = (part.permute(0, 2, 3, 1) for part in shifted(images))
         self._above_input = CachedConv(network.above_input, n, width)
         self._left_input = CachedConv(network.left_input, n, width)
         self._level = CachedLevel(network.level, n, width, labels)
         self._output = network.output.weight().flatten(1).T.contiguous()
         self._bias = network.output.bias
+        self._phase = 0
+        self._pixels = images[:, :, 0].clone()
+        self._seen_above, self._seen_left = self._down[:, 0].clone(), self._right[:, 0].clone()
 
-    def begin_row(self, row: int) -> None:
-        """Must be called before the row's first pixel, with all rows above filled in."""
+    def take_row(self, row: int) -> None:
+        """Goes to a row; all rows above are filled in."""
+        self._phase = row % self.phases
+        self._pixels.copy_(self.images[:, :, row])
+        self._seen_above.copy_(self._down[:, row])
+        self._seen_left.copy_(self._right[:, row])
+
+    def begin_row(self) -> None:
+        """Must be called before the row's first pixel."""
         self._above_input.begin_row()
         self._left_input.begin_row()
-        self._above_input.inputs.copy_(self._down[:, row])
-        self._level.row(self._above_input.row(), row)
+        self._above_input.inputs.copy_(self._seen_above)
+        self._level.row(self._above_input.row(), self._phase)
 
-    def features(self, row: int, column: int) -> Tensor:
+    def features(self, column: int) -> Tensor:
         """[n, filters] at a pixel; each must be asked for once, in raster order."""
-        self._left_input.slots[column].copy_(self._right[:, row, column])
-        return self._level.pixel(self._left_input.pixel(column), row, column)
+        self._left_input.slots[column].copy_(self._seen_left[:, column])
+        return self._level.pixel(self._left_input.pixel(column), self._phase, column)
 
     def outputs(self, features: Tensor) -> Tensor:
         """The network's outputs, [n, outputs], given the features of a pixel."""
         return torch.addmm(self._bias, both_elu(features), self._output)
 
-    def fill(self, row: int, column: int, drawn: Tensor) -> None:
+    def fill(self, column: int, drawn: Tensor) -> None:
         """Fills in a pixel [n, channels]."""
         channels = drawn.shape[1]
-        self.images[:, :, row, column] = drawn
+        self._pixels[:, :, column] = drawn
+        if column + 1 < self._seen_left.shape[1]:
+            self._seen_left[:, column + 1, :channels] = drawn
+
+    def leave_row(self, row: int) -> None:
+        """Puts the row's pixels into the images."""
+        self.images[:, :, row] = self._pixels
         if row + 1 < self._down.shape[1]:
-            self._down[:, row + 1, column, :channels] = drawn
-        if column + 1 < self._right.shape[2]:
-            self._right[:, row, column + 1, :channels] = drawn
+            self._down[:, row + 1, :, : self._pixels.shape[1]] = self._pixels.transpose(1, 2)
 
 
 def kept_numbers(network: PixelNetwork, shape: tuple[int, ...]) -> int:
     """How many numbers are kept for one image [channels, H, W] while it is drawn."""
     channels, height, width = shape
     filters = len(network.left_input.bias)
-    images = (3 * channels + 6) * height * width
+    images = (3 * channels + 6) * (height + 1) * width  # and the row in hand
     return images + 2 * filters * width + _kept(network.level, filters, width)
 
 

@@ -100,6 +100,7 @@ class Level(nn.Module):
         classes: int | None,
     ) -> None:
         super().__init__()
+        self.scales = scales
         self.down = nn.ModuleList(Pair(filters, dropout, classes, False) for _ in range(blocks))
         self.lower: Lower | None = None
         if scales > 1:

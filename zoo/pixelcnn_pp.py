@@ -1,5 +1,7 @@
 """PixelCNN++: every pixel given those before it, as a mixture of logistics."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,7 @@ from zoo.logistic_mixture import LogisticMixture, mixture_from, parameter_count,
 from zoo.pixelcnn_cache import CachedNetwork, kept_numbers
 from zoo.pixelcnn_layers import initialise_from_data
 from zoo.pixelcnn_network import PixelNetwork
+from zoo.recorded import Recorded
 from zoo.threads import threads_for
 
 PAPER = {  # the size in the authors' code, for 32x32 RGB images
@@ -152,17 +155,27 @@ class PixelConditionals(Conditionals):
         self, uniform: Tensor, known: Tensor, rows: int = 0, labels: Tensor | None = None
     ) -> Tensor:
         cache = CachedNetwork(self.network, known.clone(), labels)
+        recorded = Recorded(known.device)
+        noise = uniform[:, :, 0].clone()
         _, height, width = self.spec.shape
         multiplications = len(known) * self.filters**2  # of a pixel, in a layer
-        for row in range(height):
+
+        def run_row(is_drawn: bool) -> None:
             with threads_for(multiplications * width):
-                cache.begin_row(row)
+                cache.begin_row()
             with threads_for(multiplications):
                 for column in range(width):
-                    features = cache.features(row, column)
-                    if row >= rows:
+                    features = cache.features(column)
+                    if is_drawn:
                         outputs = cache.outputs(features)
-                        cache.fill(row, column, self.pixel(outputs, uniform[:, :, row, column]))
+                        cache.fill(column, self.pixel(outputs, noise[:, :, column]))
+
+        for row in range(height):
+            cache.take_row(row)
+            noise.copy_(uniform[:, :, row])
+            is_drawn = row >= rows
+            recorded((row % cache.phases, is_drawn), partial(run_row, is_drawn))
+            cache.leave_row(row)
         return cache.images
 
 

@@ -49,11 +49,11 @@ class RowWalk:
     def __init__(self, layer: RowLSTM, n: int, width: int) -> None:
         self.layer = layer
         self.state = layer.weight.new_zeros(n, width, layer.features)
-        self.cell = torch.zeros_like(self.state)
+        self.cell, self.cell_above = torch.zeros_like(self.state), torch.zeros_like(self.state)
 
     def next_row(self) -> None:
         self.from_above = self.layer.from_above(self.state)
-        self.cell_above, self.cell = self.cell, torch.zeros_like(self.cell)
+        self.cell_above.copy_(self.cell)
 
     def __call__(self, column: int, gates: Tensor, /) -> Tensor:
         told = gates + self.from_above[:, column]
