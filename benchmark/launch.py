@@ -117,12 +117,16 @@ def _failure(worker: _Worker) -> str | None:
 def _work(plans: Sequence[Plan], messages: Connection) -> None:
     """The body of a worker process: one cell, or the training of a group."""
     import torch
+    from threadpoolctl import threadpool_limits
 
     from benchmark.run import failure_of, run_cell
     from benchmark.training import train_group
 
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    torch.set_num_threads(1)  # the sum of floats depends on how many threads share it
+    # The sum of floats depends on how many threads share it, and workers whose threads outnumber
+    # the cores wait for each other.
+    torch.set_num_threads(1)
+    threadpool_limits(1)
     last = 0.0
 
     def progress(stage: str, step: int, total: int) -> None:

@@ -95,6 +95,11 @@ def test_cells_that_fail_are_named_at_the_end_and_the_others_are_there(program):
     assert "measured" in set(table[table.model == "quick"].status)
 
 
+def test_every_library_has_one_thread_in_a_cell(program):
+    status, _, err = program.all("--model", f"{TOYS}:WantsOneThread", "--models", "noise")
+    assert (status, err) == (0, "")
+
+
 def start(folder, suite):
     return subprocess.Popen(
         [

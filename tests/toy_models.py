@@ -105,6 +105,15 @@ class Dies(Quick):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+class WantsOneThread(Quick):
+    def fit(self, train, validation, budget, log):
+        from threadpoolctl import threadpool_info
+
+        libraries = {library["filepath"]: library["num_threads"] for library in threadpool_info()}
+        if set(libraries.values()) != {1} or torch.get_num_threads() != 1:
+            raise RuntimeError(f"threads: {libraries}")
+
+
 class SamplesNaN(Quick):
     def sample(self, n):
         return super().sample(n) * float("nan")
