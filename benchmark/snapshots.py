@@ -13,14 +13,15 @@ from benchmark.metrics.mode_coverage import mode_coverage
 from benchmark.randomness import derive_seed, fork_rng
 from benchmark.store import write_atomically
 
-LOOKS = 100  # besides the one before the first step
+LOOKS = 100  # at most, besides the one before the first step
+STEPS_BETWEEN = 20  # at least, or looks would take longer than the steps
 SAMPLES = 1_000  # of each look
 FRAME_POINTS = 500
 FRAMES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)  # of the training length
 
 
 class Snapshots:
-    """What samples were like at about a hundred steps; what it holds survives a kill.
+    """What samples were like at up to a hundred steps; what it holds survives a kill.
 
     Args:
         modes: those of the data set.
@@ -39,14 +40,16 @@ class Snapshots:
     def __call__(self, step: int, total: int, sample: Callable[[int], Tensor]) -> None:
         """Looks if a look is due, without moving the random state."""
         frame = self._keep_frames and step in {round(share * total) for share in FRAMES}
-        if not (frame or _is_due(step, total)):
+        due = _is_due(step, total)
+        if not (frame or due):
             return
         with fork_rng(derive_seed("snapshot", step)):
             drawn = sample(SAMPLES).cpu()
         self._forget(step)
         if drawn.isfinite().all():
-            found = mode_coverage(self._modes.assign(drawn), self._modes.weights)
-            self._coverage[step] = (found.captured, found.high_quality)
+            if due:
+                found = mode_coverage(self._modes.assign(drawn), self._modes.weights)
+                self._coverage[step] = (found.captured, found.high_quality)
             if frame:
                 self._frames[step] = drawn[:FRAME_POINTS].half().numpy()
             self._keep()
@@ -94,4 +97,5 @@ class Snapshots:
 
 
 def _is_due(step: int, total: int) -> bool:
-    return step == 0 or step * LOOKS // total > (step - 1) * LOOKS // total
+    looks = min(LOOKS, -(-total // STEPS_BETWEEN))
+    return step == 0 or step * looks // total > (step - 1) * looks // total

@@ -1,6 +1,7 @@
 """Cells trained together, cells whose training diverges, and what training leaves in a cell."""
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from benchmark.metrics.base import Conditions
 from benchmark.plan import Plan
 from benchmark.planning import in_groups
 from benchmark.run import failure_of, run_cell
+from benchmark.snapshots import STEPS_BETWEEN, _is_due
 from benchmark.store import Identity, load
 from benchmark.training import train_group
 
@@ -152,8 +154,8 @@ def test_coverage_is_kept_from_the_first_step_to_the_last_and_frames_of_one_seed
     first, second = (run_cell(make_plan(tmp_path, seed)) for seed in (0, 1))
     for cell in (first, second):
         coverage = cell.training["coverage"]
-        assert coverage["step"] == list(range(STEPS + 1))
-        assert len(coverage["modes"]) == len(coverage["high_quality"]) == STEPS + 1
+        assert coverage["step"] == list(range(0, STEPS + 1, STEPS_BETWEEN))
+        assert len(coverage["modes"]) == len(coverage["high_quality"]) == len(coverage["step"])
         assert set(coverage["modes"]) <= set(range(9))
     steps = first.training["frame_steps"]
     assert (steps[0], steps[-1]) == (0, STEPS)
@@ -161,6 +163,14 @@ def test_coverage_is_kept_from_the_first_step_to_the_last_and_frames_of_one_seed
     assert second.frames is None
     stored = load(tmp_path / "results" / first.identity.file_name)
     assert (stored.frames == first.frames).all()
+
+
+@pytest.mark.parametrize(("total", "looks"), [(7, 1), (400, 20), (3000, 100), (20_000, 100)])
+def test_looks_are_spread_over_training_and_not_too_close(total, looks):
+    steps = [step for step in range(total + 1) if _is_due(step, total)]
+    assert (steps[0], steps[-1], len(steps)) == (0, total, 1 + looks)
+    between = {after - before for before, after in pairwise(steps)}
+    assert max(between) - min(between) <= 1
 
 
 def test_looking_does_not_change_training(tmp_path, monkeypatch):

@@ -1,6 +1,6 @@
 """When training first covers all modes, and whether it loses modes again.
 
-Read from what the training log kept: the modes that samples captured, at about a hundred steps.
+Read from what the training log kept: the modes that samples captured, at up to a hundred steps.
 """
 
 from benchmark.metrics.base import Evidence, Measurement, NotApplicable
