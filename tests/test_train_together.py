@@ -214,3 +214,44 @@ def test_a_checkpoint_is_that_of_its_members_and_of_no_others(tmp_path, monkeypa
     with pytest.raises(Interrupted):
         first_step("abc", break_at=13)
     assert first_step("abc") == 11
+
+
+def test_each_copy_ends_with_the_weights_of_its_own_lowest_validation_loss():
+    run, seen = Run(given_noise()), []
+    wanted = torch.tensor([[3], [14], [STEPS]])  # steps at which copies are at their best
+
+    def validate():
+        assert not run.together.training
+        seen.append(
+            {name: value.detach().clone() for name, value in run.together.stacked().items()}
+        )
+        return (len(seen) - wanted.squeeze(1)).abs().float()
+
+    found = run.train(logs_of(), ema_decay=0.8, validate=validate, validate_every=1)
+    assert len(seen) == STEPS
+    for name, value in found.items():
+        for s, step in enumerate(wanted.flatten().tolist()):
+            assert torch.equal(value[s], seen[step - 1][name][s])
+
+
+def test_the_best_weights_of_each_copy_survive_an_interruption(monkeypatch, tmp_path):
+    monkeypatch.setattr(zoo.loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(zoo.loop, "FLUSH_STEPS", 5)
+    noise = given_noise()
+
+    def trained(logs):
+        run = Run(noise)
+
+        def validate():  # that of the first weights is the best of copy 0
+            size = torch.stack(
+                [value.flatten(1).sum(dim=1) for value in run.together.stacked().values()]
+            )
+            return size.sum(dim=0).detach() * torch.tensor([1.0, -1.0, 1.0])
+
+        return run.train(logs, validate=validate, validate_every=2)
+
+    whole = trained(logs_of())
+    with pytest.raises(Interrupted):
+        trained([Notes(tmp_path, break_at=12), Notes(), Notes()])
+    for name, value in trained([Notes(tmp_path), Notes(), Notes()]).items():
+        torch.testing.assert_close(value, whole[name])

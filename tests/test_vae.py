@@ -4,14 +4,29 @@ from itertools import product
 import pytest
 import torch
 from test_train import Notes
+from torch.nn.utils import parameters_to_vector
 
 from benchmark.estimators.importance import importance_weighted_bound
 from benchmark.spec import DataSpec
-from zoo.vae import VAE
+from zoo.vae import VAE, Copies
 
 TINY = DataSpec((1, 2, 2), levels=3)
 EVERY_IMAGE = torch.tensor(list(product(range(3), repeat=4)), dtype=torch.uint8).view(81, 1, 2, 2)
 GRID = torch.linspace(-8, 8, 2_001)[:, None]  # of a single latent variable
+
+
+class Looking(Notes):
+    """A log that keeps the last look at the samples, and is told of an end."""
+
+    def __init__(self):
+        super().__init__()
+        self.told = None
+
+    def snapshot(self, step, total, sample):
+        self.seen = sample(4)
+
+    def diverged(self, step, total, loss, value):
+        self.told = (loss, step)
 
 
 def in_general_position(spec):
@@ -98,3 +113,52 @@ def test_training_raises_the_bound_on_held_out_points():
         bound = model.log_prob_bound(data[1_500:]).mean().item()
     gaussian = -sum(math.log(scale * math.sqrt(2 * math.pi * math.e)) for scale in (1.0, 0.1))
     assert bound > gaussian
+
+
+@pytest.mark.parametrize("spec", [DataSpec((3, 5, 4), levels=7), DataSpec((2,))])
+def test_copies_have_the_terms_and_gradients_of_each_autoencoder_alone(spec):
+    models = [VAE(spec, latents=3, width=6) for _ in range(3)]
+    for model in models:  # an encoder that is all but certain, so that its draws do not matter
+        with torch.no_grad():
+            model.encoder.network[-1].bias[3:] = -20.0
+            if not spec.is_image:
+                model.log_scale.normal_()
+    x = torch.stack([model.sample(8) for model in models])
+    copies = Copies(models)
+    together = torch.stack(copies.terms(x))  # [2, S]
+    together.sum().backward()
+    for s, model in enumerate(models):
+        alone = torch.stack([term.mean() for term in model.terms(x[s])])
+        torch.testing.assert_close(together[:, s], alone, rtol=1e-3, atol=1e-3)
+        alone.sum().backward()
+        for name, stacked in copies.decoders.stacked().items():
+            expected = model.decoder.get_parameter(name).grad
+            torch.testing.assert_close(stacked.grad[s], expected, rtol=0.01, atol=1e-3)
+        if not spec.is_image:
+            torch.testing.assert_close(
+                copies.log_scales.grad[s], model.log_scale.grad, rtol=0.01, atol=1e-3
+            )
+
+
+@pytest.mark.parametrize("spec", [DataSpec((1, 5, 4), levels=7), DataSpec((2,))])
+def test_several_train_at_once_each_to_its_own_weights(spec):
+    models = [VAE(spec, steps=40, width=6, batch_size=16) for _ in range(3)]
+    data = models[0].sample(300)
+    before = [parameters_to_vector(model.parameters()).detach().clone() for model in models]
+    models[0].fit_together(models, data, data[:50], 1.0, [Notes()] * 3)
+    after = [parameters_to_vector(model.parameters()) for model in models]
+    assert not any(model.training for model in models)
+    assert all((a != b).float().mean() > 0.5 for a, b in zip(after, before, strict=True))
+    assert not torch.allclose(after[0] - before[0], after[1] - before[1])
+    assert all(torch.equal(model.scaling.scale, models[0].scaling.scale) for model in models)
+
+
+def test_a_copy_that_diverges_does_not_keep_the_others_from_being_looked_at():
+    models = [VAE(DataSpec((2,)), steps=30, width=6, batch_size=16) for _ in range(2)]
+    with torch.no_grad():
+        models[0].log_scale.fill_(torch.nan)
+    logs = [Looking(), Looking()]
+    models[0].fit_together(models, torch.randn(100, 2), torch.randn(50, 2), 1.0, logs)
+    assert logs[0].told[0] == "loss"
+    assert logs[1].told is None
+    assert logs[1].seen.isfinite().all()

@@ -1,10 +1,12 @@
 import pytest
 import torch
+from test_train import Notes
 from torch.distributions import Independent, Normal, kl_divergence
 from torch.nn.functional import softplus
+from torch.nn.utils import parameters_to_vector
 
 from benchmark.spec import BoundedDensity, DataSpec, Density, LatentModel
-from zoo.vae_gan import VAEGAN
+from zoo.vae_gan import VAEGAN, Copies, Terms
 
 SPECS = [DataSpec((2,)), DataSpec((1, 5, 4), levels=7)]
 
@@ -28,16 +30,22 @@ def build(spec, **options):
 def slopes(model, x):
     """Gradients of encoder, decoder and discriminator after one call, flattened."""
     torch.manual_seed(2)
-    model.gradients(x)
+    copies = Copies([model])
+    copies.gradients(x.unsqueeze(0))
     return [
-        torch.cat([p.grad.flatten() for p in network.parameters()]) for network in model.networks
+        torch.cat([p.grad.flatten() for p in network.parameters()]) for network in copies.networks
     ]
+
+
+def alone(terms):
+    """The terms of the only copy."""
+    return Terms(**{name: value.squeeze(0) for name, value in vars(terms).items()})
 
 
 def test_the_terms_are_those_of_the_paper(spec):
     model, x = build(spec), batch(spec)
     torch.manual_seed(2)
-    terms = model.terms(x)
+    terms = alone(Copies([model]).terms(x.unsqueeze(0)))
 
     torch.manual_seed(2)
     mean, log_scale = model.encoder.network(model.scaling(x)).chunk(2, dim=1)
@@ -95,8 +103,9 @@ def test_the_likelihood_never_reaches_the_discriminator(spec):
 def test_the_prior_term_reaches_the_encoder(spec):
     model, x = build(spec), batch(spec)
     torch.manual_seed(2)
-    terms = model.terms(x)
-    parameters = list(model.encoder.parameters())
+    copies = Copies([model])
+    terms = alone(copies.terms(x.unsqueeze(0)))
+    parameters = list(copies.encoders.parameters())
     expected = torch.autograd.grad(terms.prior + terms.likelihood, parameters)
     torch.testing.assert_close(
         slopes(model, x)[0], torch.cat([slope.flatten() for slope in expected])
@@ -113,3 +122,36 @@ def test_an_unknown_loss_is_refused():
         ValueError, match="loss must be 'non_saturating' or 'minimax', got 'wasserstein'"
     ):
         VAEGAN(DataSpec((2,)), loss="wasserstein")
+
+
+def test_copies_have_the_terms_and_gradients_of_each_model_alone(spec, monkeypatch):
+    models = [VAEGAN(spec, width=6, latents=3, gamma=0.3) for _ in range(3)]
+    for (
+        model
+    ) in models:  # nothing is left to chance: certain encoders, one draw, no dequantisation
+        with torch.no_grad():
+            model.encoder.network[-1].bias[3:] = -20.0
+    monkeypatch.setattr(Copies, "drawn", lambda self, n: self.generators(draws[: len(self)]))
+    monkeypatch.setattr("zoo.layers.Scaling.dequantised", lambda self, x: self(x))
+    draws = torch.randn(1, 9, 3).expand(3, 9, 3)
+    x = torch.stack([batch(spec) for _ in models])
+    copies = Copies(models)
+    together = copies.gradients(x)
+    for s, model in enumerate(models):
+        single = Copies([model])
+        expected = single.gradients(x[s : s + 1])
+        for name, value in vars(expected).items():
+            torch.testing.assert_close(getattr(together, name)[s], value[0], rtol=1e-3, atol=1e-3)
+        for found, alone_ in zip(copies.parameters(), single.parameters(), strict=True):
+            torch.testing.assert_close(found.grad[s], alone_.grad[0], rtol=0.01, atol=1e-3)
+
+
+def test_several_train_at_once_each_to_its_own_weights(spec):
+    models = [VAEGAN(spec, steps=20, width=6, latents=3, batch_size=16) for _ in range(3)]
+    before = [parameters_to_vector(model.parameters()).detach().clone() for model in models]
+    data = torch.cat([batch(spec) for _ in range(5)])
+    models[0].fit_together(models, data, data, 1.0, [Notes()] * 3)
+    after = [parameters_to_vector(model.parameters()) for model in models]
+    assert not any(model.training for model in models)
+    assert all((a != b).float().mean() > 0.5 for a, b in zip(after, before, strict=True))
+    assert not torch.allclose(after[0] - before[0], after[1] - before[1])

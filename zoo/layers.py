@@ -156,7 +156,7 @@ def synthesiser(
     channels, height, width_pixels = spec.shape
     sizes = pyramid(height, width_pixels)
     top = _channels(width, len(sizes) - 1)
-    layers = [nn.Linear(latents, top * math.prod(sizes[-1])), nn.Unflatten(1, (top, *sizes[-1]))]
+    layers = [nn.Linear(latents, top * math.prod(sizes[-1])), ToMaps(top, *sizes[-1])]
     layers += [activation(), nn.Conv2d(top, top, 3, padding=1), activation()]
     for stage in reversed(range(len(sizes) - 1)):
         inputs, outputs = _channels(width, stage + 1), _channels(width, stage)
@@ -167,6 +167,20 @@ def synthesiser(
 
 def _channels(width: int, stage: int) -> int:
     return width * min(2**stage, 4)
+
+
+class ToMaps(nn.Module):
+    """Features [n, H * W * C] as maps [n, C, H, W] whose channels lie side by side in memory.
+
+    Convolutions keep that order, and on a processor it makes them faster.
+    """
+
+    def __init__(self, channels: int, height: int, width: int) -> None:
+        super().__init__()
+        self.shape = (height, width, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unflatten(1, self.shape).permute(0, 3, 1, 2)
 
 
 class Upsampling(nn.Module):
@@ -208,7 +222,3 @@ class PushForward(nn.Module):
         return in_chunks(
             lambda size: self.scaling.quantised(self.generate(prior.sample((size,)))), n
         )
-
-    def latent_batch(self, n: int) -> Tensor:
-        """Draws [n, latents] from the prior."""
-        return torch.randn(n, self.latents, device=self.scaling.scale.device)

@@ -41,7 +41,7 @@ class Loop:
         self.ema_decay = ema_decay
         self.average = deepcopy(model) if ema_decay is not None else None
         self.step = 0
-        self.best_loss = math.inf
+        self.best_losses = torch.full((len(logs),), math.inf)
         self.best_state: dict[str, Tensor] | None = None
         self.diverged: dict[int, TrainingDiverged] = {}
         self.pending: list[tuple[int, Mapping[str, Tensor]]] = []
@@ -97,15 +97,22 @@ class Loop:
             yield
         self.model.train()
 
-    def keep_best(self, validate: Callable[[nn.Module], float]) -> None:
-        self.candidate.eval()
-        with torch.no_grad():
-            loss = validate(self.candidate)
-        self.model.train()
-        if loss < self.best_loss:
-            self.best_loss = loss
-            state = self.candidate.state_dict()
+    def keep_best(self, validate: Callable[[], Tensor]) -> None:
+        """Keeps the averaged weights of the copies whose losses `validate()` [S] are their lowest.
+
+        Parameters of several copies are stacked along their first axis, as in `zoo.together`.
+        """
+        with torch.no_grad(), self._as_candidate():
+            losses = validate().detach().cpu()
+        better = losses < self.best_losses
+        state = self.candidate.state_dict()
+        if self.best_state is None:
             self.best_state = {name: value.detach().clone() for name, value in state.items()}
+        elif better.any():
+            chosen = better.nonzero().squeeze(1) if len(self.logs) > 1 else ...
+            for name, value in state.items():
+                self.best_state[name][chosen] = value[chosen]
+        self.best_losses = torch.where(better, losses, self.best_losses)
 
     def flush(self) -> None:
         """Hands the pending losses to the logs, and saves a checkpoint when it is time.
@@ -145,7 +152,7 @@ class Loop:
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
             "average": self.average.state_dict() if self.average is not None else None,
-            "best_loss": self.best_loss,
+            "best_losses": self.best_losses,
             "best_state": self.best_state,
             "diverged": {copy: _told(error) for copy, error in self.diverged.items()},
             "rng": torch.get_rng_state(),
@@ -163,7 +170,7 @@ class Loop:
         state = torch.load(self.path, weights_only=True, map_location="cpu")
         if (state["steps"], state["members"]) != (self.steps, self._members):
             return
-        self.step, self.best_loss = state["step"], state["best_loss"]
+        self.step, self.best_losses = state["step"], state["best_losses"]
         self.best_state = state["best_state"]
         self.diverged = {
             copy: TrainingDiverged(loss, value, step, self.steps)

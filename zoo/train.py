@@ -12,6 +12,8 @@ from benchmark.spec import Log
 from zoo import loop
 from zoo.loop import Loop
 
+VALIDATE_EVERY = 100  # steps
+
 Update = Callable[[Callable[[], Tensor]], Mapping[str, Tensor]]
 
 
@@ -60,7 +62,7 @@ def train(
     schedulers: Sequence[LRScheduler] = (),
     ema_decay: float | None = None,
     validate: Callable[[nn.Module], float] | None = None,
-    validate_every: int = 100,
+    validate_every: int = VALIDATE_EVERY,
 ) -> None:
     """Trains `model` in place and leaves it in evaluation mode.
 
@@ -95,9 +97,9 @@ def train(
         losses = update(lambda: draw().squeeze(0))
         return {name: loss.unsqueeze(0) for name, loss in losses.items()}
 
-    def keep_best(running: Loop) -> None:
-        if validate is not None and (running.step % validate_every == 0 or running.is_over):
-            running.keep_best(validate)
+    def validate_one() -> Tensor:
+        assert validate is not None
+        return torch.tensor([validate(model)])
 
     _run(
         Loop(model, optimisers, schedulers, ema_decay, steps, [log]),
@@ -105,7 +107,8 @@ def train(
         data=data,
         batch_size=batch_size,
         sample=None if sample is None else lambda n: sample(n).unsqueeze(0),
-        after_step=keep_best,
+        validate=None if validate is None else validate_one,
+        validate_every=validate_every,
     )
 
 
@@ -121,6 +124,8 @@ def train_together(
     sample: Callable[[int], Tensor] | None = None,
     schedulers: Sequence[LRScheduler] = (),
     ema_decay: float | None = None,
+    validate: Callable[[], Tensor] | None = None,
+    validate_every: int = VALIDATE_EVERY,
 ) -> None:
     """Trains S copies that are stacked in `model`, as `train` trains one, each with its own log.
 
@@ -140,6 +145,9 @@ def train_together(
         sample: draws [S, n, *shape].
         schedulers: as for `train`.
         ema_decay: the same.
+        validate: gives the losses [S] of the copies, which are in evaluation mode and have their
+            averaged weights meanwhile; each ends with those weights that had its lowest.
+        validate_every: as for `train`.
 
     Raises:
         TrainingDiverged: there is only one copy, and a loss became NaN or infinite.
@@ -150,6 +158,8 @@ def train_together(
         data=data,
         batch_size=batch_size,
         sample=sample,
+        validate=validate,
+        validate_every=validate_every,
     )
 
 
@@ -160,7 +170,8 @@ def _run(
     data: Tensor,
     batch_size: int,
     sample: Callable[[int], Tensor] | None,
-    after_step: Callable[[Loop], None] = lambda _: None,
+    validate: Callable[[], Tensor] | None,
+    validate_every: int,
 ) -> None:
     running.resume()
     autocast = _autocast(data.device, running.logs[0].precision)
@@ -176,7 +187,8 @@ def _run(
         with autocast():
             losses = update(draw)
         running.advance(losses)
-        after_step(running)
+        if validate is not None and (running.step % validate_every == 0 or running.is_over):
+            running.keep_best(validate)
         if sample is not None:
             running.snapshot(sample)
         if running.step % loop.FLUSH_STEPS == 0 or running.is_over:

@@ -1,7 +1,6 @@
 """The variational autoencoder, its observation model a mass on images and a density on points."""
 
-from collections.abc import Callable, Mapping
-from typing import cast
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +17,8 @@ from zoo.layers import (
     synthesiser,
 )
 from zoo.observation import DiscretisedLogistic
-from zoo.train import adam, descend, linear_decay, scaled_steps
-from zoo.train import train as run_training
+from zoo.together import Together
+from zoo.train import adam, descend, linear_decay, scaled_steps, train_together
 
 LEAST_LOG_SCALE = -7.0  # of scaled data: keeps a scale that training drives to zero finite
 
@@ -34,8 +33,13 @@ class GaussianEncoder(nn.Module):
         )
 
     def forward(self, scaled: Tensor) -> Independent:
-        mean, log_scale = self.network(scaled).float().chunk(2, dim=1)
-        return Independent(Normal(mean, log_scale.clamp(-10, 10).exp(), validate_args=False), 1)
+        return diagonal_gaussian(self.network(scaled))
+
+
+def diagonal_gaussian(output: Tensor) -> Independent:
+    """The distribution of latents [..., d] that an encoder's output [..., 2 d] means."""
+    mean, log_scale = output.float().chunk(2, dim=-1)
+    return Independent(Normal(mean, log_scale.clamp(-10, 10).exp(), validate_args=False), 1)
 
 
 class VAE(nn.Module):
@@ -91,14 +95,24 @@ class VAE(nn.Module):
 
     def decode(self, z: Tensor) -> Distribution:
         """p(x given z) for z [..., latents], with event shape `spec.shape`."""
-        output = self.decoder(z.reshape(-1, self.latents)).float()
-        if self.spec.levels is None:
-            loc, log_scale = output, self.log_scale.expand_as(output)
+        output = self.decoder(z.reshape(-1, self.latents))
+        output = output.reshape(*z.shape[:-1], *output.shape[1:])
+        return self._observed(output, None if self.spec.is_image else self.log_scale)
+
+    def _observed(self, output: Tensor, log_scale: Tensor | None) -> Distribution:
+        """The distribution that the decoder's output [..., maps * C, H, W] or [..., d] means.
+
+        Args:
+            output: one number for each coordinate, or two for each of an image.
+            log_scale: of points, scaled, broadcastable to them.
+        """
+        output = output.float()
+        if log_scale is None:
+            loc, log_scale = output.chunk(2, dim=-3)
         else:
-            loc, log_scale = output.chunk(2, dim=1)
-        loc = self.scaling.inverse(loc).reshape(*z.shape[:-1], *self.spec.shape)
+            loc, log_scale = output, log_scale.expand_as(output)
         log_scale = log_scale.clamp(min=LEAST_LOG_SCALE) + self.scaling.scale.log()
-        log_scale = log_scale.reshape(loc.shape)
+        loc = self.scaling.inverse(loc)
         if self.spec.levels is None:
             noise: Distribution = Normal(loc, log_scale.exp(), validate_args=False)
         else:
@@ -122,37 +136,102 @@ class VAE(nn.Module):
         return reconstruction, kl_divergence(posterior, self.prior())
 
     def fit(self, train: Tensor, validation: Tensor, budget: float, log: Log) -> None:
+        self.fit_together([self], train, validation, budget, [log])
+
+    def fit_together(
+        self,
+        models: Sequence["VAE"],
+        train: Tensor,
+        validation: Tensor,
+        budget: float,
+        logs: Sequence[Log],
+    ) -> None:
         steps = scaled_steps(self.steps, budget)
-        self.scaling.fit(train)
-        optimiser = adam(self.parameters(), self.learning_rate)
+        for model in models:
+            model.scaling.fit(train)
+        copies = Copies(models)
+        optimiser = adam(copies.parameters(), self.learning_rate)
         scheduler = linear_decay(optimiser, steps, start=0.5)
+        held_out = validation[:1_000].expand(len(models), *validation[:1_000].shape)
 
         def update(draw: Callable[[], Tensor]) -> Mapping[str, Tensor]:
-            reconstruction, divergence = (term.mean() for term in self.terms(draw()))
+            reconstruction, divergence = copies.terms(draw())
             # The scheduler counts the steps, and is restored when an interrupted run goes on.
             weight = self.kl_weight(scheduler.last_epoch, steps)
-            descend(optimiser, weight * divergence - reconstruction)
+            descend(optimiser, (weight * divergence - reconstruction).sum())
             return {
                 "loss": divergence - reconstruction,
                 "reconstruction": -reconstruction,
                 "kl": divergence,
             }
 
-        held_out = validation[:1_000]
-        run_training(
-            self,
+        def validate() -> Tensor:
+            reconstruction, divergence = copies.terms(held_out)
+            return divergence - reconstruction
+
+        def sample(n: int) -> Tensor:
+            noise = copies.decode(torch.randn(len(models), n, self.latents, device=train.device))
+            # A copy that diverged gives NaN here, where `sample` of a Gaussian would refuse.
+            return noise.rsample() if noise.has_rsample else noise.sample()
+
+        train_together(
+            copies,
             update,
+            logs=logs,
             optimisers=[optimiser],
             schedulers=[scheduler],
             data=train,
             steps=steps,
             batch_size=self.batch_size,
-            log=log,
-            sample=self.sample,
+            sample=sample,
             ema_decay=self.ema_decay,
-            validate=lambda model: -cast(VAE, model).log_prob_bound(held_out).mean().item(),
+            validate=validate,
         )
+        copies.write_back()
+        for model in models:
+            model.eval()
 
     def kl_weight(self, done: int, steps: int) -> float:
         """Weight of the KL term when `done` of `steps` steps are behind."""
         return min(1.0, (done + 1) / max(1.0, self.warm_up * steps))
+
+
+class Copies(nn.Module):
+    """S autoencoders in training as one: x [S, n, *shape], z [S, n, latents].
+
+    Args:
+        models: equal but for the values of their parameters.
+    """
+
+    def __init__(self, models: Sequence[VAE]) -> None:
+        super().__init__()
+        self._models = tuple(models)  # a tuple is no submodule: their own weights are not ours
+        self.encoders = Together([model.encoder.network for model in models])
+        self.decoders = Together([model.decoder for model in models])
+        first = models[0]
+        self.log_scales = None
+        if not first.spec.is_image:
+            self.log_scales = nn.Parameter(
+                torch.stack([model.log_scale.detach() for model in models])
+            )
+
+    def decode(self, z: Tensor) -> Distribution:
+        scales = None if self.log_scales is None else self.log_scales.unsqueeze(1)
+        return self._models[0]._observed(self.decoders(z), scales)
+
+    def terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Means over each copy's batch of what `VAE.terms` gives, [S] nats each."""
+        model = self._models[0]
+        posterior = diagonal_gaussian(self.encoders(model.scaling(x)))
+        reconstruction = self.decode(posterior.rsample()).log_prob(x)
+        divergence = kl_divergence(posterior, model.prior())
+        return reconstruction.mean(dim=1), divergence.mean(dim=1)
+
+    @torch.no_grad()
+    def write_back(self) -> None:
+        """Copies the weights into the models that this was made from."""
+        self.encoders.write_back()
+        self.decoders.write_back()
+        if self.log_scales is not None:
+            for model, value in zip(self._models, self.log_scales, strict=True):
+                model.log_scale.copy_(value)

@@ -1,6 +1,6 @@
 """The VAE/GAN: an autoencoder whose reconstructions are judged in a discriminator's features."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,14 +10,14 @@ from torch.distributions import Independent, kl_divergence
 from benchmark.spec import DataSpec, Log
 from zoo.gan import LOSSES, discriminator_loss
 from zoo.layers import PushForward, analyser, features, setting
-from zoo.train import adam, linear_decay, scaled_steps
-from zoo.train import train as run_training
-from zoo.vae import GaussianEncoder
+from zoo.together import Together
+from zoo.train import adam, linear_decay, scaled_steps, train_together
+from zoo.vae import GaussianEncoder, diagonal_gaussian
 
 
 @dataclass(frozen=True)
 class Terms:
-    """The three terms of the loss (scalars, nats), and the decoder's form of the third."""
+    """The three terms of the loss, and the decoder's form of the third: [S] nats each."""
 
     prior: Tensor
     likelihood: Tensor
@@ -69,59 +69,31 @@ class VAEGAN(PushForward):
         self.layer = analyser(spec, width, lambda: nn.LeakyReLU(0.2))
         self.verdict = nn.Sequential(nn.Linear(features(spec, width), 1), nn.Flatten(0))
 
-    @property
-    def networks(self) -> tuple[nn.Module, nn.Module, nn.Module]:
-        """Encoder, decoder, discriminator."""
-        return self.encoder, self.generator, nn.ModuleList([self.layer, self.verdict])
-
     def encode(self, x: Tensor) -> Independent:
         return self.encoder(self.scaling(x))
 
-    def terms(self, x: Tensor) -> Terms:
-        """The loss terms of a batch [n, *shape] of unscaled data."""
-        posterior = self.encode(x)
-        reconstructed = self.generator(posterior.rsample())
-        drawn = self.generator(self.latent_batch(len(x)))
-        real_layer = self.layer(self.scaling.dequantised(x))
-        fake_layer = self.layer(torch.cat([reconstructed, drawn]))
-        verdicts = self.verdict(fake_layer).chunk(2)
-        distance = (real_layer - fake_layer[: len(x)]).square().flatten(1).sum(dim=1)
-        deceive = LOSSES[self.loss].generator
-        return Terms(
-            prior=kl_divergence(posterior, self.prior()).mean(),
-            likelihood=distance.mean() / 2,
-            adversarial=discriminator_loss(self.verdict(real_layer), *verdicts),
-            deception=torch.stack([deceive(logits) for logits in verdicts]).sum(),
-        )
-
-    def losses(self, terms: Terms) -> tuple[Tensor, Tensor, Tensor]:
-        """What encoder, decoder and discriminator descend on (algorithm 1)."""
-        return (
-            terms.prior + terms.likelihood,
-            self.gamma * terms.likelihood + terms.deception,
-            terms.adversarial,
-        )
-
-    def gradients(self, x: Tensor) -> Terms:
-        """Gives each network the gradient of its own loss and of no other."""
-        terms = self.terms(x)
-        for network, loss in zip(self.networks, self.losses(terms), strict=True):
-            parameters = list(network.parameters())
-            slopes = torch.autograd.grad(loss, parameters, retain_graph=True)
-            for parameter, slope in zip(parameters, slopes, strict=True):
-                parameter.grad = slope
-        return terms
-
     def fit(self, train: Tensor, validation: Tensor, budget: float, log: Log) -> None:
+        self.fit_together([self], train, validation, budget, [log])
+
+    def fit_together(
+        self,
+        models: Sequence["VAEGAN"],
+        train: Tensor,
+        validation: Tensor,
+        budget: float,
+        logs: Sequence[Log],
+    ) -> None:
         steps = scaled_steps(self.steps, budget)
-        self.scaling.fit(train)
+        for model in models:
+            model.scaling.fit(train)
+        copies = Copies(models)
         optimisers = [
             adam(network.parameters(), self.learning_rate, betas=(0.5, 0.99))
-            for network in self.networks
+            for network in copies.networks
         ]
 
         def update(draw: Callable[[], Tensor]) -> Mapping[str, Tensor]:
-            terms = self.gradients(draw())
+            terms = copies.gradients(draw())
             for optimiser in optimisers:
                 optimiser.step()
             return {
@@ -131,15 +103,92 @@ class VAEGAN(PushForward):
                 "deception": terms.deception,
             }
 
-        run_training(
-            self,
+        def sample(n: int) -> Tensor:
+            return self.scaling.quantised(self.scaling.inverse(copies.drawn(n).float()))
+
+        train_together(
+            copies,
             update,
+            logs=logs,
             optimisers=optimisers,
             schedulers=[linear_decay(optimiser, steps, start=0.5) for optimiser in optimisers],
             data=train,
             steps=steps,
             batch_size=self.batch_size,
-            log=log,
-            sample=self.sample,
+            sample=sample,
             ema_decay=self.ema_decay,
         )
+        copies.write_back()
+        for model in models:
+            model.eval()
+
+
+class Copies(nn.Module):
+    """S encoders, decoders and discriminators in training, each kind as one network.
+
+    Args:
+        models: equal but for the values of their parameters.
+    """
+
+    def __init__(self, models: Sequence[VAEGAN]) -> None:
+        super().__init__()
+        self._models = tuple(models)  # a tuple is no submodule: their own weights are not ours
+        self.encoders = Together([model.encoder.network for model in models])
+        self.generators = Together([model.generator for model in models])
+        self.layers = Together([model.layer for model in models])
+        self.verdicts = Together([model.verdict for model in models])
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+    @property
+    def networks(self) -> tuple[nn.Module, nn.Module, nn.Module]:
+        """Encoders, decoders, discriminators."""
+        return self.encoders, self.generators, nn.ModuleList([self.layers, self.verdicts])
+
+    def drawn(self, n: int) -> Tensor:
+        """What the decoders make of draws from the prior, [S, n, *shape], scaled."""
+        model = self._models[0]
+        shape = (len(self), n, model.latents)
+        return self.generators(torch.randn(shape, device=model.scaling.scale.device))
+
+    def terms(self, x: Tensor) -> Terms:
+        """The loss terms of batches [S, n, *shape] of unscaled data."""
+        model = self._models[0]
+        posterior = diagonal_gaussian(self.encoders(model.scaling(x)))
+        reconstructed = self.generators(posterior.rsample())
+        drawn = self.drawn(x.shape[1])
+        real_layer = self.layers(model.scaling.dequantised(x))
+        fake_layer = self.layers(torch.cat([reconstructed, drawn], dim=1))
+        verdicts = self.verdicts(fake_layer).chunk(2, dim=1)
+        distance = (real_layer - fake_layer[:, : x.shape[1]]).square().flatten(2).sum(dim=2)
+        deceive = LOSSES[model.loss].generator
+        return Terms(
+            prior=kl_divergence(posterior, model.prior()).mean(dim=1),
+            likelihood=distance.mean(dim=1) / 2,
+            adversarial=discriminator_loss(self.verdicts(real_layer), *verdicts),
+            deception=torch.stack([deceive(logits) for logits in verdicts]).sum(dim=0),
+        )
+
+    def losses(self, terms: Terms) -> tuple[Tensor, Tensor, Tensor]:
+        """What encoders, decoders and discriminators descend on (algorithm 1), [S] each."""
+        return (
+            terms.prior + terms.likelihood,
+            self._models[0].gamma * terms.likelihood + terms.deception,
+            terms.adversarial,
+        )
+
+    def gradients(self, x: Tensor) -> Terms:
+        """Gives each network the gradient of its own loss and of no other."""
+        terms = self.terms(x)
+        for network, loss in zip(self.networks, self.losses(terms), strict=True):
+            parameters = list(network.parameters())
+            slopes = torch.autograd.grad(loss.sum(), parameters, retain_graph=True)
+            for parameter, slope in zip(parameters, slopes, strict=True):
+                parameter.grad = slope
+        return terms
+
+    def write_back(self) -> None:
+        """Copies the weights into the models that this was made from."""
+        for networks in (self.encoders, self.generators, self.layers, self.verdicts):
+            networks.write_back()
