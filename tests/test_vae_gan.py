@@ -157,3 +157,11 @@ def test_several_train_at_once_each_to_its_own_weights(spec):
     ]
     assert all(move.abs().max() > 0 for moved in moves for move in moved)
     assert not any(torch.allclose(a, b) for a, b in zip(moves[0], moves[1], strict=True))
+
+
+def test_gradients_lie_in_memory_as_the_weights_do_for_fused_optimisers_take_that_for_granted():
+    spec = DataSpec((1, 8, 8), levels=17)
+    copies = Copies([build(spec)])
+    copies.eval()  # where maps hold their channels last, and so do slopes as they are computed
+    copies.gradients(torch.randint(0, 17, (1, 9, *spec.shape), dtype=torch.uint8))
+    assert all(weights.grad.stride() == weights.stride() for weights in copies.parameters())

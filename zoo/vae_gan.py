@@ -182,10 +182,8 @@ class Copies(nn.Module):
         """Gives each network the gradient of its own loss and of no other."""
         terms = self.terms(x)
         for network, loss in zip(self.networks, self.losses(terms), strict=True):
-            parameters = list(network.parameters())
-            slopes = torch.autograd.grad(loss.sum(), parameters, retain_graph=True)
-            for parameter, slope in zip(parameters, slopes, strict=True):
-                parameter.grad = slope
+            network.zero_grad(set_to_none=True)
+            loss.sum().backward(inputs=list(network.parameters()), retain_graph=True)
         return terms
 
     def write_back(self) -> None:
