@@ -3,6 +3,7 @@ from itertools import product
 
 import pytest
 import torch
+from joint_training import assert_each_copy_trains_to_its_own_weights
 from test_train import Notes
 
 from benchmark.estimators.importance import importance_weighted_bound
@@ -142,16 +143,7 @@ def test_copies_have_the_terms_and_gradients_of_each_autoencoder_alone(spec):
 @pytest.mark.parametrize("spec", [DataSpec((1, 5, 4), levels=7), DataSpec((2,))])
 def test_several_train_at_once_each_to_its_own_weights(spec):
     models = [VAE(spec, steps=40, width=6, batch_size=16) for _ in range(3)]
-    data = models[0].sample(300)
-    before = [[value.detach().clone() for value in model.parameters()] for model in models]
-    models[0].fit_together(models, data, data[:50], 1.0, [Notes()] * 3)
-    assert not any(model.training for model in models)
-    moves = [
-        [value - old for value, old in zip(model.parameters(), earlier, strict=True)]
-        for model, earlier in zip(models, before, strict=True)
-    ]
-    assert all(move.abs().max() > 0 for moved in moves for move in moved)
-    assert not any(torch.allclose(a, b) for a, b in zip(moves[0], moves[1], strict=True))
+    assert_each_copy_trains_to_its_own_weights(models, models[0].sample(300))
     assert all(torch.equal(model.scaling.scale, models[0].scaling.scale) for model in models)
 
 
