@@ -107,15 +107,19 @@ def test_the_density_of_points_integrates_to_one():
 
 @pytest.mark.parametrize(("dims", "width"), [(1, 3), (2, 18), (7, 18), (9, 4)])
 def test_sampling_unit_by_unit_equals_running_the_whole_network(dims, width, monkeypatch):
-    network, seen = random_network(dims, width), []
+    network, seen, drawn = random_network(dims, width).double(), [], []
 
     def draw(parameters):
         seen.append(parameters)
-        return draw_mixture(parameters)
+        drawn.append(draw_mixture(parameters))
+        return drawn[-1]
 
     monkeypatch.setattr(zoo.ar_mixture, "draw_mixture", draw)
     x = network.sample(6)
-    torch.testing.assert_close(torch.stack(seen, dim=1), network.mixtures(x)[0])
+    parameters, shift = network.mixtures(x)
+    torch.testing.assert_close(torch.cat(seen, dim=1), parameters)
+    torch.testing.assert_close(x, torch.cat(drawn, dim=1) + shift)
+    assert len(drawn) == min(dims, 1 + width)
 
 
 def test_draws_have_the_moments_of_their_mixture():

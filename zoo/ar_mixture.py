@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from itertools import groupby
 from typing import cast
 
 import torch
@@ -145,25 +146,34 @@ class MaskedConditionals(DensityNetwork):
         return self._split(self.output(units)), self.direct(scaled)
 
     def sample(self, n: int) -> Tensor:
-        """Draws scaled points [n, d] at the cost of one pass: no unit is computed twice."""
+        """Draws scaled points [n, d] at the cost of one pass: no unit is computed twice.
+
+        Coordinates in a row that see the same units are drawn together. Their means move each
+        other through the direct connections only, which is a triangular system.
+        """
         x = self.output.bias.new_zeros(n, self.dims)
         units = [x.new_zeros(n, self.width) for _ in self.hidden]
-        for coordinate, parameters in enumerate(self._each(x, units)):
-            shift = self.direct.part(x[:, :coordinate], slice(coordinate, coordinate + 1))
-            x[:, coordinate] = draw_mixture(parameters) + shift[:, 0]
+        for group, parameters in self._groups(x, units):
+            drawn = draw_mixture(parameters) + self.direct.part(x[:, : group.start], group)
+            inner = self.direct.weight[group, group]
+            x[:, group] = torch.linalg.solve_triangular(
+                -inner, drawn.mT, upper=False, unitriangular=True
+            ).mT
         return x
 
-    def _each(self, x: Tensor, units: list[Tensor]) -> Iterator[Tensor]:
-        """Gives [n, 3, k] for each coordinate in turn; x [n, d] must be filled in meanwhile."""
+    def _groups(self, x: Tensor, units: list[Tensor]) -> Iterator[tuple[slice, Tensor]]:
+        """Gives coordinates and their mixtures [n, g, 3, k]; x [n, d] must be filled in meanwhile."""
         known, size = 0, 3 * self.components
-        for coordinate, seen in enumerate(self.seen):
-            below = x[:, :coordinate]
+        for seen, coordinates in groupby(range(self.dims), key=self.seen.__getitem__):
+            first, *others = coordinates
+            below = x[:, :first]
             for layer, values in zip(self.hidden, units, strict=True):
                 new = cast(MaskedLinear, layer).part(below, slice(known, seen))
                 values[:, known:seen] = functional.silu(new)
                 below = values[:, :seen]
-            rows = slice(coordinate * size, (coordinate + 1) * size)
-            yield self._split(self.output.part(below, rows))[:, 0]
+            group = slice(first, first + 1 + len(others))
+            rows = slice(group.start * size, group.stop * size)
+            yield group, self._split(self.output.part(below, rows))
             known = seen
 
 
@@ -185,9 +195,13 @@ def log_mixture(x: Tensor, parameters: Tensor) -> Tensor:
 
 
 def draw_mixture(parameters: Tensor) -> Tensor:
-    """One number from each of n mixtures with parameters [n, 3, k]."""
-    chosen = torch.multinomial(parameters[:, 0].softmax(dim=1), 1)
-    _, mean, log_scale = parameters.gather(2, chosen[:, None].expand(-1, 3, 1))[..., 0].unbind(1)
+    """One number [...] from each mixture with parameters [..., 3, k]."""
+    sums = parameters[..., 0, :].softmax(dim=-1).cumsum(dim=-1)
+    # One uniform number for each, where `multinomial` draws one for each component.
+    share = torch.rand_like(sums[..., -1:]) * sums[..., -1:]
+    chosen = (sums <= share).sum(dim=-1).clamp(max=sums.shape[-1] - 1)
+    own = parameters.gather(-1, chosen[..., None, None].expand(*parameters.shape[:-1], 1))[..., 0]
+    _, mean, log_scale = own.unbind(dim=-1)
     return torch.normal(mean, floored(log_scale).exp())
 
 

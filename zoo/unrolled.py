@@ -1,6 +1,6 @@
 """Steps of an optimiser as a differentiable function of the parameters."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -35,23 +35,35 @@ def unrolled(
     decay, decay_squares = group["betas"]
     current = dict(parameters)
     states = [optimiser.state[parameter] for parameter in parameters.values()]
-    zero = torch.zeros(())
-    firsts = [state.get("exp_avg", zero) for state in states]
-    seconds = [state.get("exp_avg_sq", zero) for state in states]
-    taken = states[0].get("step", zero)
+    zeros = [torch.zeros_like(parameter) for parameter in parameters.values()]
+    pairs = list(zip(states, zeros, strict=True))
+    values = _row(current.values())
+    first = _row(state.get("exp_avg", zero) for state, zero in pairs)
+    second = _row(state.get("exp_avg_sq", zero) for state, zero in pairs)
+    taken = states[0].get("step", torch.zeros(()))
     for step in range(1, steps + 1):
-        slopes = torch.autograd.grad(
-            loss(current).sum(), list(current.values()), create_graph=True
+        slope = _row(
+            torch.autograd.grad(loss(current).sum(), list(current.values()), create_graph=True)
         )
-        firsts = [decay * m + (1 - decay) * g for m, g in zip(firsts, slopes, strict=True)]
-        seconds = [
-            decay_squares * v + (1 - decay_squares) * g.square()
-            for v, g in zip(seconds, slopes, strict=True)
-        ]
+        first = decay * first + (1 - decay) * slope
+        second = decay_squares * second + (1 - decay_squares) * slope.square()
         rate = group["lr"] / (1 - decay ** (taken + step))
         correction = (1 - decay_squares ** (taken + step)).sqrt()
-        current = {
-            name: value - rate * m / (v.clamp(min=SMALLEST).sqrt() / correction + group["eps"])
-            for (name, value), m, v in zip(current.items(), firsts, seconds, strict=True)
-        }
+        size = second.clamp(min=SMALLEST).sqrt() / correction
+        values = values - rate * first / (size + group["eps"])
+        current = _parted(values, parameters)
     return current
+
+
+def _row(tensors: Iterable[Tensor]) -> Tensor:
+    """All numbers in one row: an operation a step in place of one for each parameter."""
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+
+
+def _parted(row: Tensor, parameters: Mapping[str, Tensor]) -> Parameters:
+    """The numbers of a row in the shapes of the parameters, under their names."""
+    parts = row.split([parameter.numel() for parameter in parameters.values()])
+    return {
+        name: part.view(parameter.shape)
+        for (name, parameter), part in zip(parameters.items(), parts, strict=True)
+    }
