@@ -45,9 +45,12 @@ class PointGMM(Fitted):
 
     def sample(self, n: int) -> Tensor:
         component = torch.multinomial(self.log_weights.exp(), n, replacement=True)
-        noise = torch.randn(n, self.spec.dims, 1).to(self.means)
-        spread = torch.linalg.cholesky(self.covariances)[component] @ noise
-        return (self.means[component] + spread[..., 0]).float().view(n, *self.spec.shape)
+        x = torch.randn(n, self.spec.dims).to(self.means)
+        # One component after the other: a factor for each example would fill the memory.
+        for k, factor in enumerate(torch.linalg.cholesky(self.covariances)):
+            own = component == k
+            x[own] = self.means[k] + x[own] @ factor.mT
+        return x.float().view(n, *self.spec.shape)
 
     def log_prob(self, x: Tensor) -> Tensor:
         components = MultivariateNormal(self.means, self.covariances)
