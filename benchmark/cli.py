@@ -115,7 +115,7 @@ def all_command(
         typer.Option(
             "--together/--apart",
             help="Train the seeds of a model as one batched model, or each alone; else together "
-            "on a GPU and apart on a CPU.",
+            "on a GPU, and on a CPU where the suite says so.",
             show_default=False,
         ),
     ] = None,

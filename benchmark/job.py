@@ -41,7 +41,7 @@ def run_suite(
             f"{suite.title}: {len(plans)} cells, {len(plans) - len(todo)} done already; "
             f"{workers} at a time"
         )
-        failed = _run(in_groups(todo, options.together), workers, manifest, folder, console)
+        failed = _run(in_groups(todo), workers, manifest, folder, console)
         report_suite(folder)
         console.print(f"Tables, figures and page: {folder}{os.sep}")
         return failed

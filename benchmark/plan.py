@@ -21,6 +21,7 @@ class Plan:
         work: the cell's own folder for checkpoints and samples.
         reuse: take stored results as they are, even where `work` shows that another machine (or
             another clone) measured them.
+        together: its seeds train as one batched model, where the model can.
         frames: keep samples of points during training, for pictures.
     """
 
@@ -35,6 +36,7 @@ class Plan:
     results: Path
     work: Path
     reuse: bool = False
+    together: bool = False
     frames: bool = False
 
     @property

@@ -30,7 +30,7 @@ class Options:
         runs: checkpoints and samples go to `runs/<suite>`.
         reuse: take stored results that were measured elsewhere as they are.
         together: train the seeds of a model on a data set as one batched model, where it can;
-            None to do so on a GPU, which small models leave idle.
+            None to do so on a GPU, which small models leave idle, and where the suite says so.
     """
 
     budget: float = 1.0
@@ -76,19 +76,13 @@ def plan_cells(suite: Suite, options: Options) -> list[Plan]:
     ]
 
 
-def in_groups(plans: Sequence[Plan], together: bool | None) -> list[list[Plan]]:
-    """The cells in the order of their first, those that train together in one list.
-
-    Args:
-        plans: cells that are to run.
-        together: as in `Options`.
-    """
+def in_groups(plans: Sequence[Plan]) -> list[list[Plan]]:
+    """The cells in the order of their first, those that train together in one list."""
     groups: dict[Hashable, list[Plan]] = {}
     for plan in plans:
-        wanted = plan.device == "cuda" if together is None else together
         identity = plan.identity
-        able = wanted and hasattr(load_factory(identity.factory), "fit_together")
-        alone = identity.seed if not able else None
+        able = hasattr(load_factory(identity.factory), "fit_together")
+        alone = None if plan.together and able else identity.seed
         groups.setdefault((identity.dataset, identity.model, alone), []).append(plan)
     return list(groups.values())
 
@@ -172,8 +166,17 @@ def _plan(
         results=options.out / suite.name / "results",
         work=options.runs / suite.name / folder,
         reuse=options.reuse,
+        together=_together(suite, model, entry, options.together, device),
         frames=seed == min(suite.seeds_on(entry)) and _is_planar_mixture(data),
     )
+
+
+def _together(
+    suite: Suite, model: ModelEntry, entry: DataEntry, asked: bool | None, device: str
+) -> bool:
+    if asked is not None:
+        return asked
+    return device == "cuda" or (suite.together and entry.name not in model.apart)
 
 
 def _is_planar_mixture(data: DataSet) -> bool:

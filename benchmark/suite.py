@@ -70,13 +70,18 @@ class DataEntry(_Frozen):
 
 
 class ModelEntry(_Frozen):
-    """A model by the path of its factory; `settings_for` adds to `settings` on one data set."""
+    """A model by the path of its factory.
+
+    `settings_for` adds to `settings` on one data set. On the data sets of `apart` a CPU trains
+    its seeds one after the other even where the suite has them train together.
+    """
 
     name: str
     factory: str
     role: Role = "model"
     settings: dict[str, Setting] = {}
     settings_for: dict[str, dict[str, Setting]] = {}
+    apart: tuple[str, ...] = ()
 
     def settings_on(self, dataset: str) -> dict[str, Setting]:
         return {**self.settings, **self.settings_for.get(dataset, {})}
@@ -109,12 +114,16 @@ class ClaimEntry(_Frozen):
 
 
 class Suite(_Frozen):
-    """Every model on every data set with every seed, and what others reported for them."""
+    """Every model on every data set with every seed, and what others reported for them.
+
+    `together`: whether the seeds of a model train as one batched model on a CPU too.
+    """
 
     name: str
     title: str
     description: str
     seeds: tuple[int, ...]
+    together: bool = False
     datasets: tuple[DataEntry, ...]
     models: tuple[ModelEntry, ...]
     published: tuple[PublishedEntry, ...] = ()

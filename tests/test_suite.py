@@ -140,6 +140,31 @@ def test_what_is_not_trained_comes_last_in_each_seed(tmp_path):
     assert len(plans) == len(suite.seeds) * len(suite.datasets) * len(suite.models)
 
 
+@pytest.mark.parametrize(
+    ("suite_says", "device", "asked", "found"),
+    [
+        ("false", "cpu", None, [False, False]),
+        ("true", "cpu", None, [False, True]),
+        ("true", "cpu", True, [True, True]),
+        ("true", "cpu", False, [False, False]),
+        ("false", "cuda", None, [True, True]),
+    ],
+)
+def test_seeds_train_together_where_a_gpu_or_the_suite_or_the_user_wants_it(
+    tmp_path, monkeypatch, suite_says, device, asked, found
+):
+    monkeypatch.setattr("benchmark.planning.resolve_device", lambda name: name)
+    grid = '[[datasets]]\nname = "grid"\nsamples = 100\nexamples = 50\n'
+    text = SMALL.replace("[[models]]", f'{grid}[[models]]\napart = ["ring"]')
+    text = f"together = {suite_says}\n{text}"
+    options = Options(out=tmp_path, runs=tmp_path, device=device, together=asked)
+    plans = plan_cells(load_suite(written(tmp_path, text)), options)
+    assert [(plan.identity.dataset, plan.together) for plan in plans] == [
+        ("ring", found[0]),
+        ("grid", found[1]),
+    ]
+
+
 def test_a_data_set_may_have_seeds_of_its_own_unless_others_are_asked_for(tmp_path):
     fewer = '[[datasets]]\nname = "grid"\nsamples = 100\nexamples = 50\nseeds = [1]\n[[models]]'
     text = SMALL.replace("seeds = [0]", "seeds = [2, 0, 1]").replace("[[models]]", fewer)
@@ -237,6 +262,8 @@ def test_data_sets_and_published_values_of_shipped_suites_name_what_there_is(nam
     assert datasets <= {source.name for source in DATASETS}
     rows = {(dataset, model.name) for dataset in datasets for model in suite.models}
     assert {(entry.dataset, entry.model) for entry in suite.published} <= rows
+    for model in suite.models:
+        assert {*model.settings_for, *model.apart} <= datasets
 
 
 def test_the_decoders_suite_has_the_papers_table():

@@ -186,10 +186,8 @@ def test_seeds_of_one_model_on_one_data_set_form_a_group_where_it_can_be_trained
     unable = [replace(p, identity=replace(p.identity, model="quick")) for p in unable]
     elsewhere = [replace(p, identity=replace(p.identity, dataset="grid")) for p in able]
     plans = [able[0], unable[0], elsewhere[0], able[1], unable[1], elsewhere[1]]
-    apart = [[plan] for plan in plans]
-    assert in_groups(plans, together=False) == apart
-    assert in_groups(plans, together=None) == apart  # on a CPU
+    assert in_groups(plans) == [[plan] for plan in plans]
+    together = [replace(plan, together=True) for plan in plans]
+    able[0], unable[0], elsewhere[0], able[1], unable[1], elsewhere[1] = together
     grouped = [[able[0], able[1]], [unable[0]], [elsewhere[0], elsewhere[1]], [unable[1]]]
-    assert in_groups(plans, together=True) == grouped
-    on_gpu = [replace(plan, device="cuda") for plan in plans]
-    assert [len(each) for each in in_groups(on_gpu, together=None)] == [2, 1, 2, 1]
+    assert in_groups(together) == grouped

@@ -162,7 +162,7 @@ class MaskedConditionals(DensityNetwork):
         return x
 
     def _groups(self, x: Tensor, units: list[Tensor]) -> Iterator[tuple[slice, Tensor]]:
-        """Gives coordinates and their mixtures [n, g, 3, k]; x [n, d] must be filled in meanwhile."""
+        """Gives coordinates and their mixtures [n, g, 3, k]; wants x [n, d] filled meanwhile."""
         known, size = 0, 3 * self.components
         for seen, coordinates in groupby(range(self.dims), key=self.seen.__getitem__):
             first, *others = coordinates
