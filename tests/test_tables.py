@@ -8,7 +8,7 @@ import pytest
 from factories import MODELS, cell, full_cell, full_suite, result
 
 from benchmark.metrics import METRICS
-from benchmark.report.files import WIDE, csv_table, latex_table, markdown_table
+from benchmark.report.files import csv_table, markdown_table
 from benchmark.report.long_table import long_table
 from benchmark.report.numbers import written, written_with_spread
 from benchmark.report.summary import Entry, mark_best, summarise
@@ -364,33 +364,6 @@ def test_the_csv_holds_bare_numbers_and_reasons():
         "",
         "fid: failed: stopped; fid: not run",
     )
-
-
-@pytest.mark.parametrize("kind", ["likelihood", "bounds", "samples", "cost"])
-def test_latex_is_balanced_and_plain(kind):
-    nasty = cell("digits", "my_model", 0, failure="50% of $x_i$ & {y} ~ #1 \\ é → 日 ^2")
-    cells = [*full_suite(("digits",)), nasty]
-    text = latex_table(build_table(kind, "digits", cells, MODELS))
-    body = re.sub(r"\\[\\%&$#_{}]", "", text.split("\n", 1)[1])
-    assert body.count("{") == body.count("}")
-    assert body.count("$") % 2 == 0
-    assert "%" not in body
-    assert "#" not in body
-    assert all(ord(character) < 256 for character in text)
-    assert re.findall(r"\\begin{(\w+)}", text) == re.findall(r"\\end{(\w+)}", text)[::-1]
-    for tabular in body.split(r"\begin{tabular}")[1:]:
-        counts = {line.count("&") for line in tabular.splitlines() if "&" in line}
-        assert counts == {re.match("{l(r+)}", tabular)[1].count("r")}
-        assert counts <= set(range(1, WIDE + 1))
-
-
-def test_columns_beyond_a_page_go_on_below_with_every_row():
-    table = build_table("likelihood", "digits", full_suite(("digits",)), MODELS)
-    first, second = latex_table(table).split(r"\begin{tabular}")[1:]
-    assert len(table.columns) > WIDE
-    assert first.count(r"\\") == second.count(r"\\") > len(MODELS)
-    assert all(first.count(f"\n{model} ") == 1 for model in ("vae", "gmm"))
-    assert all(second.count(f"\n{model} ") == 1 for model in ("vae", "gmm"))
 
 
 # The terminal

@@ -9,7 +9,8 @@ from pathlib import Path
 from benchmark.report.claims import Claim
 from benchmark.report.contents import datasets_of
 from benchmark.report.figures import Drawing
-from benchmark.report.files import csv_table, latex_table, markdown_table
+from benchmark.report.files import csv_table, markdown_table
+from benchmark.report.latex import latex_table
 from benchmark.report.long_table import long_table
 from benchmark.report.page import Section, render_article, render_page
 from benchmark.report.published import PublishedValue

@@ -1,35 +1,11 @@
-"""A table as Markdown, CSV and LaTeX."""
+"""A table as Markdown and as CSV."""
 
 import csv
 import io
-import unicodedata
 from collections.abc import Sequence
 
-from benchmark.report.layout import DASH, Column, Row, Table
+from benchmark.report.layout import Column, Row, Table
 from benchmark.report.summary import Entry
-
-WIDE = 6  # columns of values that fit a page's width
-_LATEX = {
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
-    **{"<": "$<$", ">": "$>$", "|": "$|$", '"': "''", DASH: "--", "–": "--", "−": "$-$"},
-    **{
-        "±": r"$\pm$",
-        "≤": r"$\leq$",
-        "≥": r"$\geq$",
-        "≈": r"$\approx$",
-        "↑": r"$\uparrow$",
-        "↓": r"$\downarrow$",
-    },
-    **{
-        "²": "$^2$",
-        "₂": "$_2$",
-        "→": r"$\to$",
-        "×": r"$\times$",
-        "σ": r"$\sigma$",
-        "∞": r"$\infty$",
-    },
-}
 
 
 def markdown_table(table: Table) -> str:
@@ -70,43 +46,6 @@ def csv_table(table: Table) -> str:
     writer.writerow(columns)
     writer.writerows(zip(*columns.values(), strict=True))
     return text.getvalue()
-
-
-def latex_table(table: Table) -> str:
-    """A `table` environment that needs booktabs and nothing else.
-
-    More columns than a page is wide for go on below, in a tabular of their own.
-    """
-    size = r"\footnotesize" if len(table.columns) < WIDE else r"\scriptsize"
-    places = range(len(table.columns))
-    tabulars = [_latex_tabular(table, places[start : start + WIDE]) for start in places[::WIDE]]
-    lines = [
-        r"% needs \usepackage{booktabs}",
-        r"\begin{table}",
-        rf"\centering{size}\setlength{{\tabcolsep}}{{4pt}}",
-        rf"\caption{{{_latex(table.caption)}}}",
-        "\n\\par\\medskip\n".join(tabulars),
-    ]
-    notes = [f"\\textsuperscript{{{a}}} {_latex(why)}" for a, why in table.footnotes.items()]
-    lines += [rf"\par\smallskip {note}" for note in (*notes, *map(_latex, table.remarks))]
-    return "\n".join([*lines, r"\end{table}"]) + "\n"
-
-
-def _latex_tabular(table: Table, places: range) -> str:
-    """Some columns of every row."""
-    columns = [table.columns[place] for place in places]
-    depth = max(len(column.details) for column in columns)
-    lines = [
-        rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
-        r"\toprule",
-        _latex_line(["Model", *(_latex(column.name) for column in columns)]),
-        *(_latex_line(["", *_latex_details(columns, level)]) for level in range(depth)),
-    ]
-    for group, rows in table.groups:
-        title = rf"\multicolumn{{{len(columns) + 1}}}{{l}}{{\emph{{{group}}}}} \\"
-        lines += [r"\midrule", title]
-        lines += [_latex_line(_latex_row(table.columns, row, places)) for row in rows]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
 
 
 def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:
@@ -154,35 +93,3 @@ def _csv_notes(table: Table, row: Row) -> str:
         for letter in letters:
             where.setdefault(table.footnotes[letter], []).append(column.identifier)
     return "; ".join(f"{', '.join(names)}: {why}" for why, names in where.items())
-
-
-def _latex_row(columns: Sequence[Column], row: Row, places: range) -> list[str]:
-    cells = [_latex(row.label)]
-    for place in places:
-        entry, letters = row.entries[place], row.letters[place]
-        text = _latex(columns[place].text(entry))
-        text = rf"\textbf{{{text}}}" if entry.best else text
-        cells.append(text + (rf"\textsuperscript{{{','.join(letters)}}}" if letters else ""))
-    return cells
-
-
-def _latex_details(columns: Sequence[Column], level: int) -> list[str]:
-    return [
-        rf"{{\scriptsize {_latex(column.details[level])}}}" if level < len(column.details) else ""
-        for column in columns
-    ]
-
-
-def _latex_line(cells: Sequence[str]) -> str:
-    return " & ".join(cells) + r" \\"
-
-
-def _latex(text: str) -> str:
-    """Text for LaTeX: every character it would stumble over is escaped or spelt otherwise."""
-    return "".join(_LATEX.get(character) or _plain(character) for character in text)
-
-
-def _plain(character: str) -> str:
-    if ord(character) < 256:
-        return character
-    return unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode() or "?"
