@@ -23,6 +23,7 @@ PRELOADED = (
     "sklearn.cluster",
     "sklearn.neighbors",
     "torch_fidelity",
+    "ot",
     "benchmark.run",
 )
 PROGRESS_SECONDS = 0.25

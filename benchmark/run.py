@@ -26,6 +26,7 @@ from benchmark.training import begun, peak_memory, trained
 from benchmark.training_log import Progress
 
 FIGURE_IMAGES, FIGURE_POINTS = 36, 1_000
+SAVE_SECONDS = 0.5  # of measuring, at most, that a killed process loses
 
 
 def run_cell(plan: Plan, progress: Progress = lambda *_: None) -> Cell:
@@ -158,7 +159,7 @@ def _completed(plan: Plan, data: DataSet, model: Any, cell: Cell, progress: Prog
 def _measured(
     plan: Plan, data: DataSet, model: Any, generated: Tensor, cell: Cell, progress: Progress
 ) -> Cell:
-    """Asks what has no answer yet, and stores each answer at once."""
+    """Asks what has no answer yet, and stores the answers, those that took long at once."""
     evidence = Evidence(
         spec=data.spec,
         model=model,
@@ -179,12 +180,19 @@ def _measured(
         train_labels=data.train_labels,
     )
     questions = plan.questions
+    stored, unsaved_seconds = cell, 0.0
     for index, (metric, asked) in enumerate(questions):
         answer = cell.answer(asked)
         if answer is None or answer.status == "failed":
             progress(f"measuring {metric.label}", index, len(questions))
-            cell = cell.with_result(measure(metric, asked, evidence))
-            save(cell, plan.results)
+            result = measure(metric, asked, evidence)
+            cell = cell.with_result(result)
+            unsaved_seconds += result.seconds
+            if unsaved_seconds > SAVE_SECONDS:
+                save(cell, plan.results)
+                stored, unsaved_seconds = cell, 0.0
+    if cell is not stored:
+        save(cell, plan.results)
     return cell
 
 

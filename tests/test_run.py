@@ -165,6 +165,22 @@ def test_a_run_stopped_anywhere_ends_with_the_same_numbers(tmp_path, monkeypatch
     assert resumed.training["curve"] == whole.training["curve"]
 
 
+@pytest.mark.parametrize(("seconds", "kept"), [(0.0, False), (10.0, True)])
+def test_an_answer_that_took_long_is_stored_at_once(tmp_path, monkeypatch, seconds, kept):
+    plan, answered = make_plan(tmp_path), []
+
+    def timed(metric, asked, evidence):
+        if answered:
+            raise KeyboardInterrupt
+        answered.append(asked)
+        return replace(measure(metric, asked, evidence), seconds=seconds)
+
+    monkeypatch.setattr("benchmark.run.measure", timed)
+    with pytest.raises(KeyboardInterrupt):
+        run_cell(plan)
+    assert (plan.stored().answer(answered[0]) is not None) == kept
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [("Diverges", "FloatingPointError: loss became nan at step 7"), ("SamplesNaN", "not finite")],
