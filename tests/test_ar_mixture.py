@@ -132,6 +132,12 @@ def test_draws_have_the_moments_of_their_mixture():
     assert drawn.square().mean().item() == pytest.approx(square.item(), rel=0.02)
 
 
+def test_a_mixture_without_shares_gives_no_number():
+    parameters = torch.zeros(2, 3, 4)
+    parameters[0, 0, 2] = torch.inf
+    assert draw_mixture(parameters).isnan().tolist() == [True, False]
+
+
 def test_training_comes_near_the_entropy_of_separate_modes():
     corners = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0]])
     data = corners[torch.randint(3, (6_000,))] + 0.05 * torch.randn(6_000, 2)

@@ -164,14 +164,14 @@ class MaskedConditionals(DensityNetwork):
     def _groups(self, x: Tensor, units: list[Tensor]) -> Iterator[tuple[slice, Tensor]]:
         """Gives coordinates and their mixtures [n, g, 3, k]; wants x [n, d] filled meanwhile."""
         known, size = 0, 3 * self.components
-        for seen, coordinates in groupby(range(self.dims), key=self.seen.__getitem__):
-            first, *others = coordinates
-            below = x[:, :first]
+        for seen, its in groupby(range(self.dims), key=self.seen.__getitem__):
+            coordinates = list(its)
+            group = slice(coordinates[0], coordinates[-1] + 1)
+            below = x[:, : group.start]
             for layer, values in zip(self.hidden, units, strict=True):
                 new = cast(MaskedLinear, layer).part(below, slice(known, seen))
                 values[:, known:seen] = functional.silu(new)
                 below = values[:, :seen]
-            group = slice(first, first + 1 + len(others))
             rows = slice(group.start * size, group.stop * size)
             yield group, self._split(self.output.part(below, rows))
             known = seen
@@ -195,14 +195,15 @@ def log_mixture(x: Tensor, parameters: Tensor) -> Tensor:
 
 
 def draw_mixture(parameters: Tensor) -> Tensor:
-    """One number [...] from each mixture with parameters [..., 3, k]."""
+    """One number [...] from each mixture with parameters [..., 3, k]; NaN where its shares are."""
     sums = parameters[..., 0, :].softmax(dim=-1).cumsum(dim=-1)
     # One uniform number for each, where `multinomial` draws one for each component.
     share = torch.rand_like(sums[..., -1:]) * sums[..., -1:]
     chosen = (sums <= share).sum(dim=-1).clamp(max=sums.shape[-1] - 1)
     own = parameters.gather(-1, chosen[..., None, None].expand(*parameters.shape[:-1], 1))[..., 0]
     _, mean, log_scale = own.unbind(dim=-1)
-    return torch.normal(mean, floored(log_scale).exp())
+    drawn = torch.normal(mean, floored(log_scale).exp())
+    return drawn.where(share[..., 0].isfinite(), math.nan)
 
 
 def floored(log_scales: Tensor) -> Tensor:
