@@ -81,8 +81,8 @@ def in_groups(plans: Sequence[Plan]) -> list[list[Plan]]:
     groups: dict[Hashable, list[Plan]] = {}
     for plan in plans:
         identity = plan.identity
-        able = hasattr(load_factory(identity.factory), "fit_together")
-        alone = None if plan.together and able else identity.seed
+        together = plan.together and hasattr(load_factory(identity.factory), "fit_together")
+        alone = None if together else identity.seed
         groups.setdefault((identity.dataset, identity.model, alone), []).append(plan)
     return list(groups.values())
 

@@ -1,7 +1,6 @@
 """A table for LaTeX, cut into parts that fit the page of a standard class."""
 
 import math
-import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -160,13 +159,17 @@ def _tabular(table: Table, places: range, size: str) -> _Block:
 
 def _notes(table: Table, size: str) -> Iterator[_Block]:
     """Why values are missing, a few notes a paragraph, and a paragraph for each remark."""
-    notes = [f"\\textsuperscript{{{a}}}\\,{_latex(why)}" for a, why in table.footnotes.items()]
+    notes = [
+        (f"{letter} {why}", rf"\textsuperscript{{{letter}}}\,{_latex(why)}")
+        for letter, why in table.footnotes.items()
+    ]
     starts = range(0, len(notes), NOTES_AT_ONCE)
-    paragraphs = ["; ".join(notes[start : start + NOTES_AT_ONCE]) for start in starts]
-    for paragraph in (*paragraphs, *map(_latex, table.remarks)):
-        shown = re.sub(r"\\textsuperscript|[\\{}$]", "", paragraph)
-        height = _lines(shown, CHARACTER[size]) * LINE[size] + 6
-        yield _Block(rf"{{\raggedright {paragraph}\par}}", height)
+    paragraphs = [notes[start : start + NOTES_AT_ONCE] for start in starts]
+    paragraphs += [[(remark, _latex(remark))] for remark in table.remarks]
+    for paragraph in paragraphs:
+        read, written = ("; ".join(parts) for parts in zip(*paragraph, strict=True))
+        height = _lines(read, CHARACTER[size]) * LINE[size] + 6
+        yield _Block(rf"{{\raggedright {written}\par}}", height)
 
 
 def _lines(text: str, character: float) -> int:
