@@ -26,6 +26,7 @@ class DataConditions(BaseModel):
     reference: Reference = "test"
     annealing: Annealing = Annealing()
     metrics: tuple[str, ...] | None = None
+    quadrature: bool = False
 
     def conditions(self) -> Conditions:
         return Conditions(
@@ -35,6 +36,7 @@ class DataConditions(BaseModel):
             self.reference,
             self.annealing,
             self.metrics,
+            self.quadrature,
         )
 
 

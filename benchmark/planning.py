@@ -117,7 +117,9 @@ def _conditions(entry: DataEntry, data: DataSet, options: Options) -> Conditions
             "lower --examples"
         )
     annealing = _within(entry.annealing.scaled(options.budget), data, examples)
-    given = Conditions(samples, examples, None, options.reference, annealing, entry.asked)
+    given = Conditions(
+        samples, examples, None, options.reference, annealing, entry.asked, entry.quadrature
+    )
     if not any("network" in asked.settings for _, asked in questions_under(given)):
         return given  # so that no network is fetched in vain
     name = network_name_for(data.network, data.spec, options.inception_weights)

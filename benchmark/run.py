@@ -174,6 +174,7 @@ def _measured(
         train=data.train,
         validation=data.validation,
         annealing=plan.conditions.annealing,
+        quadrature=plan.conditions.quadrature,
         progress=progress,
         training=cell.training,
         test_labels=data.test_labels,

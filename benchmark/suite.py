@@ -50,13 +50,15 @@ class DataEntry(_Frozen):
     """A data set and the conditions under which every model is measured on it.
 
     Measured are the metrics of `tables` and those named in `metrics`; all where both are empty.
-    `seeds` are those of the suite where there are none.
+    `seeds` are those of the suite where there are none. With `quadrature`, log p(x) of models with
+    one or two latents is integrated, on all `examples`, where it would be annealed.
     """
 
     name: str
     samples: int = Field(ge=2)
     examples: int = Field(ge=2)
     annealing: Annealing = Annealing()
+    quadrature: bool = False
     seeds: tuple[int, ...] = ()
     tables: tuple[Table, ...] = ()
     metrics: tuple[Annotated[str, AfterValidator(_metric)], ...] = ()

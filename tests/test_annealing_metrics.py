@@ -7,7 +7,7 @@ import pytest
 import torch
 from latent_models import EncodedLinearGaussian, LinearGaussian
 
-from benchmark.metrics import METRICS, annealing, likelihood
+from benchmark.metrics import METRICS, annealing, latent, likelihood
 from benchmark.metrics.base import Annealing, Cost, Evidence, NotApplicable
 from benchmark.run import measure
 from benchmark.spec import DataSpec
@@ -162,16 +162,16 @@ def test_a_generator_gets_noise_that_is_fitted_once_and_told(spec):
         x = x if spec.is_image else x + 0.3 * torch.randn_like(x)
     quick = replace(SETTINGS, examples=10, simulated=10, temperatures=10)
     measured = evidence(generator, x, spec, quick)
-    sigma = annealing.observation_sigma(measured)
+    sigma = latent.observation_sigma(measured)
     assert sigma.value > 0
     if not spec.is_image:
         assert sigma.value == pytest.approx(0.3, abs=0.15)
     assert likelihood.nll(measured).meaning == "sandwich"
     assert math.isfinite(annealing.bdmc_gap(measured).value)
-    again = annealing.observation_sigma(evidence(generator, x, spec, quick))
+    again = latent.observation_sigma(evidence(generator, x, spec, quick))
     assert again.value == sigma.value == measured.shared["sigma"]
     with pytest.raises(NotApplicable, match="no validation split to fit sigma"):
-        annealing.observation_sigma(replace(measured, validation=None, shared={}))
+        latent.observation_sigma(replace(measured, validation=None, shared={}))
 
 
 def test_what_does_not_apply_says_why(model):
@@ -181,7 +181,7 @@ def test_what_does_not_apply_says_why(model):
     with pytest.raises(NotApplicable, match="exact"):
         annealing.bdmc_gap(evidence(exact, x))
     with pytest.raises(NotApplicable, match="observation model of its own"):
-        annealing.observation_sigma(evidence(model, x))
+        latent.observation_sigma(evidence(model, x))
     with pytest.raises(NotApplicable, match="no latent variables"):
         annealing.ais(evidence(object(), x))
     with pytest.raises(NotApplicable, match="no training split"):

@@ -22,6 +22,7 @@ from benchmark.metrics import (
     frechet,
     inception_score,
     kid,
+    latent,
     likelihood,
     memorisation,
     mmd,
@@ -49,8 +50,18 @@ def _annealing(conditions: Conditions) -> Mapping[str, Any]:
     return asdict(conditions.annealing)
 
 
+def _annealed_if_needed(conditions: Conditions) -> Mapping[str, Any]:
+    return {**_annealing(conditions), **_quadrature(conditions)}
+
+
 def _likelihood(conditions: Conditions) -> Mapping[str, Any]:
-    return {**_examples(conditions), "annealing": _annealing(conditions)}
+    annealing = {"annealing": _annealing(conditions)}
+    return {**_examples(conditions), **annealing, **_quadrature(conditions)}
+
+
+def _quadrature(conditions: Conditions) -> Mapping[str, Any]:
+    """Named only where it is asked for, so that answers without it stay answers."""
+    return {"quadrature": True} if conditions.quadrature else {}
 
 
 def _parzen(conditions: Conditions) -> Mapping[str, Any]:
@@ -92,9 +103,9 @@ METRICS = (
     Metric("bits_per_dim", "bits/dim", "likelihood", "bits/dim", "lower", likelihood.bits_per_dim, version=2, settings=_likelihood, decimals=3),
     Metric("train_test_gap", "Train-test gap", "likelihood", "nats", None, likelihood.train_test_gap, settings=_likelihood),
     Metric("worst_class_gap", "Worst class gap", "likelihood", "nats", None, class_likelihood.worst_class_gap, settings=_likelihood),
-    Metric("bdmc_gap", "BDMC gap", "likelihood", "nats", None, annealing.bdmc_gap, settings=_annealing),
-    Metric("ais_ess", "Effective chains", "likelihood", "chains", None, annealing.effective_chains, settings=_annealing, decimals=1),
-    Metric("observation_sigma", "σ of observation", "likelihood", "data units", None, annealing.observation_sigma, decimals=3),
+    Metric("bdmc_gap", "BDMC gap", "likelihood", "nats", None, annealing.bdmc_gap, settings=_annealed_if_needed),
+    Metric("ais_ess", "Effective chains", "likelihood", "chains", None, annealing.effective_chains, settings=_annealed_if_needed, decimals=1),
+    Metric("observation_sigma", "σ of observation", "likelihood", "data units", None, latent.observation_sigma, decimals=3),
     Metric("elbo", "ELBO (k = 1)", "bounds", "nats", "higher", likelihood.elbo, version=2, settings=_examples),
     Metric("iwae_50", "IWAE (k = 50)", "bounds", "nats", "higher", likelihood.iwae_50, version=2, settings=_examples),
     Metric("iwae", "IWAE (k = 1000)", "bounds", "nats", "higher", likelihood.iwae, version=2, settings=_examples),

@@ -1,9 +1,4 @@
-"""log p(x) of models with latent variables, by annealed importance sampling.
-
-A generator without an observation model gets one here: Gaussian noise around what it generates,
-its sigma fitted on validation data, on images as the mass of rounded noise. So its likelihood is
-that of generator and noise together, and the tables show the sigma beside it.
-"""
+"""log p(x) of models with latent variables, by annealed importance sampling."""
 
 import math
 from dataclasses import replace
@@ -20,11 +15,11 @@ from benchmark.estimators.bdmc import (
     best_start,
     sandwiches,
 )
-from benchmark.estimators.observation import fit_sigma, observed
 from benchmark.estimators.schedule import shorter_runs
 from benchmark.metrics.base import Evidence, Measurement, NotApplicable
+from benchmark.metrics.integration import refuse_where_integrated
+from benchmark.metrics.latent import latent_model
 from benchmark.randomness import derive_seed, fork_rng
-from benchmark.spec import Density, Generator, LatentModel
 
 VALIDATION = 100  # of the last examples of the split; sigma is fitted on the first
 HISTOGRAM = np.linspace(-8, 4, 49)  # of log weights less the log of their mean, nats
@@ -45,6 +40,7 @@ def bdmc_gap(evidence: Evidence) -> Measurement:
 
     Source: Wu et al. 2017, arXiv:1611.04273, section 3.
     """
+    refuse_where_integrated(evidence)
     runs = _sandwiches(evidence)
     full = runs[-1]
     details = {
@@ -60,37 +56,8 @@ def bdmc_gap(evidence: Evidence) -> Measurement:
 
 def effective_chains(evidence: Evidence) -> Measurement:
     """Mean over test examples of the effective number of chains."""
+    refuse_where_integrated(evidence)
     return Measurement.mean_of(annealed(evidence, "test").effective_chains)
-
-
-def observation_sigma(evidence: Evidence) -> Measurement:
-    """Standard deviation of the noise around what a generator generates, in the data's units."""
-    if isinstance(evidence.model, LatentModel):
-        raise NotApplicable("the model has an observation model of its own")
-    latent_model(evidence)
-    return Measurement(evidence.shared["sigma"])
-
-
-def latent_model(evidence: Evidence) -> LatentModel:
-    """The model, or the generator with its fitted noise.
-
-    Raises:
-        NotApplicable: log p(x) is known exactly, or the model has no latent variables.
-    """
-    model = evidence.model
-    if isinstance(model, Density):
-        raise NotApplicable("log p(x) is exact, so no bound is needed: see nll")
-    if isinstance(model, LatentModel):
-        return model
-    if not isinstance(model, Generator):
-        raise NotApplicable("the model has no latent variables: neither decode(z) nor generate(z)")
-    if "sigma" not in evidence.shared:
-        if evidence.validation is None:
-            raise NotApplicable("there is no validation split to fit sigma on")
-        with fork_rng(derive_seed("sigma", evidence.seed)):
-            validation = evidence.validation.to(evidence.device)
-            evidence.shared["sigma"] = fit_sigma(model, evidence.spec, validation)
-    return observed(model, evidence.spec, evidence.shared["sigma"])
 
 
 def annealed(evidence: Evidence, split: str) -> Chains:

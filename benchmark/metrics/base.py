@@ -283,6 +283,7 @@ class Evidence:
         batch_size: examples that go through a model at once.
         shared: what several metrics read, computed by the first of them.
         annealing: how log p(x) of latent-variable models is estimated.
+        quadrature: whether that of models with one or two latents is integrated instead.
         progress: told of (stage, step, total) by metrics that take minutes.
         training: what the cell holds of its training (`benchmark.store.Cell.training`).
         test_labels, train_labels: classes of the two splits, where they have any; `test` holds
@@ -304,6 +305,7 @@ class Evidence:
     train: Tensor | None = None
     validation: Tensor | None = None
     annealing: Annealing = field(default_factory=Annealing)
+    quadrature: bool = False
     progress: Callable[[str, int, int], None] = lambda stage, step, total: None
     training: Mapping[str, Any] = field(default_factory=dict, compare=False)
     test_labels: Tensor | None = None
@@ -343,6 +345,7 @@ class Conditions:
             the training set.
         annealing: how log p(x) of latent-variable models is estimated.
         metrics: names of those that are measured, None for all.
+        quadrature: whether log p(x) of models with one or two latents is integrated instead.
     """
 
     samples: int
@@ -351,6 +354,7 @@ class Conditions:
     reference: Reference = "test"
     annealing: Annealing = field(default_factory=Annealing)
     metrics: tuple[str, ...] | None = None
+    quadrature: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from benchmark.estimators.importance import importance_weighted_bound
-from benchmark.metrics.annealing import annealed, latent_model
+from benchmark.metrics.annealing import annealed
 from benchmark.metrics.base import Evidence, Measurement, NotApplicable
+from benchmark.metrics.integration import accuracy, integral
+from benchmark.metrics.latent import latent_model
 from benchmark.randomness import derive_seed, fork_rng
 from benchmark.spec import BoundedDensity, Density, Encoder, Generator, LatentModel
 from benchmark.store import Meaning
@@ -23,7 +25,7 @@ TIGHTEST = 1_000
 def nll(evidence: Evidence) -> Measurement:
     """Mean negative log-likelihood of the test split, nats."""
     values, meaning = tightest(evidence, "test")
-    return Measurement.mean_of(-values, meaning)
+    return Measurement.mean_of(-values, meaning, accuracy(evidence))
 
 
 def bits_per_dim(evidence: Evidence) -> Measurement:
@@ -70,13 +72,16 @@ def iwae(evidence: Evidence) -> Measurement:
 def tightest(evidence: Evidence, split: str) -> tuple[Tensor, Meaning]:
     """[t] log p(x) in nats and what minus it is to the NLL.
 
-    Exact if it can be; else the annealed bound, whose gap to the truth is measured on simulated
-    data; else whatever bound the model has.
+    Exact if it can be, by the model's density or by integration over its latents; else the
+    annealed bound, whose gap to the truth is measured on simulated data; else whatever bound the
+    model has.
     """
     model = evidence.model
     if isinstance(model, Density):
         return _over_batches(evidence, model.log_prob, "log_prob", split), "exact"
     if isinstance(model, LatentModel | Generator):
+        if (found := integral(evidence, split)) is not None:
+            return found.log_prob.cpu(), "exact"
         return annealed(evidence, split).lower_bound.cpu(), "sandwich"
     if isinstance(model, BoundedDensity):
         return _own_bound(evidence, split), "upper bound"

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from benchmark.report.contents import APART, answer, models_of
 from benchmark.report.layout import Column
-from benchmark.report.numbers import count, listed
+from benchmark.report.numbers import count, listed, rounded_up
 from benchmark.report.parts import Entries, Parts
 from benchmark.report.ranking import Standing, leaders, rank_ranges, standing, undecided
 from benchmark.report.summary import Entry
@@ -54,6 +54,7 @@ def judged(parts: Parts, cells: Sequence[Cell], models: Sequence[str]) -> Parts:
         remarks=(
             *_of_ranks(standings),
             *_of_examples(columns["nll"], cells, models),
+            *_of_quadrature(columns["nll"], cells, models),
             *_of_annealing(columns["nll"], standings),
             *parts.remarks,
         ),
@@ -192,6 +193,28 @@ def _of_examples(nll: Column, cells: Sequence[Cell], models: Sequence[str]) -> l
         return []
     parts = [f"{count(n)} for {listed(list(rows[n]))}" for n in sorted(rows, reverse=True)]
     return [f"Test examples averaged over: {'; '.join(parts)}."]
+
+
+def _of_quadrature(nll: Column, cells: Sequence[Cell], models: Sequence[str]) -> list[str]:
+    """Whose exact values are integrals, and how good these are."""
+    assert nll.source is not None
+    found: list[Mapping[str, float]] = []
+    latent = set()
+    for model, its in models_of(cells, models).items():
+        for cell in its.values():
+            result = answer(cell, nll.source.metric, nll.source.settings)
+            if isinstance(result, Result) and "quadrature" in result.details:
+                found.append(result.details["quadrature"])
+                latent.add(model)
+    if not found:
+        return []
+    error, checked = (max(each[name] for each in found) for name in ("error", "checked"))
+    models_with = "one model" if len(latent) == 1 else f"{count(len(latent))} models"
+    return [
+        f"Exact values of {models_with} with latents are integrals over these by adaptive "
+        f"quadrature: estimated error at most {rounded_up(error, 3)} nats an example; integrated "
+        f"again from finer cells, some examples differ by at most {rounded_up(checked, 3)} nats."
+    ]
 
 
 def _of_annealing(nll: Column, standings: Sequence[Standing]) -> list[str]:

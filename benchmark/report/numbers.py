@@ -26,6 +26,12 @@ def written_with_spread(value: float, spread: float | None, decimals: int) -> st
     return f"{head} ± {written(spread, places)}"
 
 
+def rounded_up(value: float, decimals: int) -> str:
+    """A number not below the value, which it bounds: 0.0031 with three decimals is 0.004."""
+    unit = 10.0**decimals
+    return f"{math.ceil(value * unit) / unit:,.{decimals}f}"
+
+
 def decimals_for(value: float, decimals: int) -> int:
     if value == 0:
         return decimals
