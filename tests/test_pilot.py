@@ -104,6 +104,16 @@ def test_the_posterior_start_covers_the_posterior(linear):
     assert (log_ratio - 1.5 * math.log(WIDENING)).abs().max() < 0.4
 
 
+def test_the_posterior_start_is_a_number_where_precisions_span_what_doubles_hold():
+    """A generator whose training ran away: some latents are known to 1e-8, some not at all."""
+    torch.manual_seed(0)
+    model = LinearGaussian(8, 24, noise_var=1.0)
+    model.weight *= 1e9
+    start = tuned(model, model.sample(N), "posterior").path.start
+    assert bool(start.factor.isfinite().all())
+    assert bool(start.log_volume.isfinite().all())
+
+
 def test_step_sizes_are_read_between_temperatures(linear):
     tuning = tuned(linear, linear.sample(N))
     torch.testing.assert_close(tuning.step_sizes(tuning.betas.double()), tuning.steps)

@@ -248,8 +248,13 @@ def can_integrate_beta():
 
 def test_what_would_take_too_long_is_said(monkeypatch):
     monkeypatch.setattr(quadrature, "MOST_PAIRS", 50)
-    with pytest.raises(TooIntricate, match="more than 50 cells of latents for each x"):
-        integrate(LinearGaussian(2, 2, noise_var=1e-4), torch.zeros(200, 2))
+    model, x = LinearGaussian(2, 2, noise_var=1e-4), torch.zeros(200, 2)
+    with pytest.raises(TooIntricate, match="more than 50 cells of latents an x"):
+        integrate(model, x)
+    monkeypatch.undo()
+    monkeypatch.setattr(quadrature, "MOST_HALVINGS", 3)
+    with pytest.raises(TooIntricate, match="or 3 halvings"):
+        integrate(model, x)
 
 
 @pytest.mark.parametrize("latents", [1, 2])
@@ -285,3 +290,16 @@ def test_what_a_rule_misses_of_an_exponential_is_bounded(latents):
         allowed = (seen / rule.linear).pow(6) * ends.amax(dim=1).exp()
         clear = (ends.sort(dim=1).values.diff(dim=1) > 0.05 * spread).all(dim=1)
         assert bool(((found - exact).abs() <= 1.1 * allowed + 1e-9)[clear].all())
+
+
+@pytest.mark.parametrize("width", [1.0, 2.0, 3.0])
+def test_what_a_rule_misses_of_a_peak_inside_is_bounded(width):
+    """Across a segment, `width` standard deviations of the peak in all; the mean by erf."""
+    rule = RULES[1]
+    place = torch.tensor(rule.nodes, dtype=torch.float64)[:, 0] - 0.5
+    found = torch.tensor(rule.weights, dtype=torch.float64) @ (-0.5 * (width * place) ** 2).exp()
+    exact = math.sqrt(2 * math.pi) / width * math.erf(width / 2 / math.sqrt(2))
+    seen, bend = width**2 / 8, width**2 / 4  # of an end, and at both
+    missed = abs(found.item() - exact)
+    assert (seen / rule.linear) ** 6 < missed  # that it does not look linear is what counts
+    assert missed < (seen / rule.linear) ** 6 + rule.bent * bend**3 < 12 * missed

@@ -34,6 +34,7 @@ SMOOTHING = 5  # pilot temperatures that are averaged in the tables
 DRAWS = 8  # of x at each z, for the Fisher information
 POOLING = 0.5  # weight of the mean over data in each datum's Fisher information
 SETTLING, VISITS = 5, 10  # trajectories at the posterior, before and while its mean is taken
+LEAST_VARIANCE = 1e-14  # beside the largest: smaller ones are rounding, and may be negative
 WIDENING = 1.2  # of the Gaussian that stands for the posterior, for it must not be too narrow
 
 
@@ -214,4 +215,6 @@ def _posterior(likelihood: Likelihood, z: Tensor, fisher: Tensor, leapfrog: int)
     between = apart.mT @ apart / (apart.shape[1] - 1)
     within = torch.linalg.inv(torch.eye(fisher.shape[1]).to(between) + fisher.double())
     variances, axes = torch.linalg.eigh(WIDENING * within + between)
+    least = LEAST_VARIANCE * variances.amax(dim=1, keepdim=True)
+    variances = torch.maximum(variances, least)
     return Gaussian(mean.squeeze(1), (axes * variances.sqrt().unsqueeze(1)).to(mean))

@@ -32,6 +32,7 @@ NARROWEST = 1e-5  # length of edges relative to where they lie, near single prec
 TOGETHER = 32  # x of a group that cells are first compared with
 GRID, GRID_EDGE = 65, 6.0  # where the log density is looked at first
 MOST_PAIRS, FEW = 30_000, 100  # cells looked at for each x, as if there were FEW at least
+MOST_HALVINGS = 200  # one after the other; some 40 reach NARROWEST along both axes
 AT_ONCE = {"nodes": 60_000, "pairs": 40_000}
 LOST = 1e12  # where x is taken to be from latents far out whose image overflows
 HALF_LOG_2_PI = 0.5 * math.log(2 * math.pi)
@@ -82,7 +83,7 @@ def integrate(
     Raises:
         ValueError: the model is not of that kind, or what it decodes is no number where the prior
             has its mass.
-        TooIntricate: more than MOST_PAIRS pairs of a cell and an x would be needed for each x.
+        TooIntricate: it would take more than MOST_PAIRS cells for each x, or MOST_HALVINGS.
 
     Source: the rule is Radon's of seven nodes (Stroud 1971, "Approximate calculation of multiple
     integrals", T2: 5-1), on segments Gauss and Legendre's of three; cells are halved as by Rivara
@@ -332,12 +333,13 @@ class _Adaptive:
         n = len(self.x)
         cells = self._seen(self._root())
         cell, index = self._near(cells)
+        rounds = 0
         while len(cell):
-            self.pairs += len(cell)
-            if self.pairs > MOST_PAIRS * max(n, FEW):
+            rounds, self.pairs = rounds + 1, self.pairs + len(cell)
+            if rounds > MOST_HALVINGS or self.pairs > MOST_PAIRS * max(n, FEW):
                 raise TooIntricate(
-                    f"log p(x) would take more than {MOST_PAIRS:,} cells of latents for each x: "
-                    "the decoder bends too often beside its noise"
+                    f"log p(x) would take more than {MOST_PAIRS:,} cells of latents an x or "
+                    f"{MOST_HALVINGS} halvings: the decoder bends too often beside its noise"
                 )
             still, variation = self._settled(cells, cell, index)
             cell, index = cell[still], index[still]
