@@ -4,6 +4,7 @@ import pytest
 
 from benchmark.data import DATASETS, load_dataset
 from benchmark.models import load_factory
+from benchmark.planning import Options, plan_cells
 from benchmark.suite import load_suite
 
 TOYS = load_suite("toys")
@@ -69,3 +70,12 @@ def test_the_box_of_noise_holds_all_held_out_points(dataset):
     noise = load_factory(ROWS["noise"].factory)(data.spec, **ROWS["noise"].settings_on(dataset))
     noise.fit(data.train, data.validation, 1.0, None)
     assert noise.log_prob(data.test).isfinite().all()
+
+
+@pytest.mark.parametrize("entry", TOYS.datasets, ids=lambda entry: entry.name)
+def test_likelihoods_are_integrated_where_generators_have_two_latents(entry):
+    latents = {gan.settings_on(entry.name)["latents"] for gan in GANS}
+    assert entry.quadrature == (latents == {2})
+    plans = plan_cells(TOYS.model_copy(update={"datasets": (entry,), "seeds": (0,)}), Options())
+    asked = {plan.conditions.quadrature for plan in plans}
+    assert asked == {entry.quadrature}
