@@ -304,6 +304,22 @@ def test_how_far_sandwiches_were_annealed_is_said():
     assert "40 examples that the model drew" in line
 
 
+def test_how_exact_integrals_are_is_said_of_the_worst_of_all():
+    found = []
+    for seed, (error, checked) in enumerate([(0.0011, 0.0004), (0.0052, 0.0001)]):
+        details = {"quadrature": {"error": error, "checked": checked, "cells": 9, "pairs": 99}}
+        (nll,) = [
+            each
+            for each in likelihoods("gan", 120.0, "exact").results
+            if each.question.metric == "nll"
+        ]
+        found.append(cell("ring", "gan", seed, [replace(nll, details=details)]))
+    table = build_table("likelihood", "ring", found, ())
+    (line,) = [line for line in table.remarks if line.startswith("Exact values of one model")]
+    assert "at most 0.006 nats" in line
+    assert line.endswith("differ by at most 0.001 nats.")
+
+
 def test_errors_over_examples_have_their_own_column(table):
     assert shown(table, "s.e.")["vae"] == "1.00"
 

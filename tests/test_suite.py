@@ -1,10 +1,12 @@
+from dataclasses import asdict, fields
+
 import pytest
 
 from benchmark.data import DATASETS
 from benchmark.errors import UserError
-from benchmark.manifest import Manifest, load_manifest
+from benchmark.manifest import DataConditions, Manifest, load_manifest
 from benchmark.metrics import METRICS
-from benchmark.metrics.base import Annealing
+from benchmark.metrics.base import Annealing, Conditions
 from benchmark.models import load_factory
 from benchmark.planning import Options, plan_cells
 from benchmark.suite import load_suite, suite_names
@@ -222,6 +224,26 @@ def test_claims_are_read_and_kept_beside_the_results(tmp_path):
     )
     kept.save(tmp_path)
     assert load_manifest(tmp_path) == kept
+
+
+def test_conditions_come_back_from_the_manifest_as_they_were(tmp_path):
+    given = Conditions(
+        samples=300,
+        examples=200,
+        network="digits-cnn",
+        reference="train",
+        annealing=Annealing(examples=20, chains=4),
+        metrics=("nll", "modes"),
+        quadrature=True,
+    )
+    plain = {item.name: item.default for item in fields(Conditions)}
+    assert all(value != plain[name] for name, value in vars(given).items())
+    stored = DataConditions(**asdict(given))
+    kept = Manifest(title="", description="", budget=1, models=(), datasets={"ring": stored})
+    kept.save(tmp_path)
+    found = load_manifest(tmp_path)
+    assert found is not None
+    assert found.datasets["ring"].conditions() == given
 
 
 @pytest.mark.parametrize(
