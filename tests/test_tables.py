@@ -77,6 +77,34 @@ def test_failed_seeds_leave_the_mean_of_the_others_and_a_reason():
     assert summary.reasons == ("seed 1: failed: loss became nan",)
 
 
+def test_seeds_that_diverged_share_a_reason():
+    ended = {seed: f"training diverged at step {seed * 700 + 65:,} of 3,000" for seed in range(4)}
+    assert summarise(ended).reasons == ("training diverged between steps 65 and 2,165 of 3,000",)
+    mixed = summarise({**ended, 4: result("fid", 3.0), 5: "not run"})
+    assert mixed.reasons == (
+        "seeds 0, 1, 2, 3: training diverged between steps 65 and 2,165 of 3,000",
+        "seed 5: not run",
+    )
+    alone = summarise({0: ended[0], 1: result("fid", 3.0)})
+    assert alone.reasons == ("seed 0: training diverged at step 65 of 3,000",)
+
+
+def test_a_metric_is_dropped_for_its_own_reason_not_for_trainings_that_diverged():
+    diverged = "training diverged at step 65 of 800"
+    other = "training diverged at step 90 of 800"
+    cells = [
+        cell("ring", "gan", 0, [result("bits_per_dim", reason=diverged), result("nll", 2.0)]),
+        cell("ring", "gan", 1, [result("bits_per_dim", reason=other), result("nll", 2.0)]),
+        cell("ring", "vae", 0, [result("bits_per_dim", reason="points"), result("nll", 1.0)]),
+    ]
+    for some, why in (
+        (cells, "points"),
+        (cells[:2], "training diverged between steps 65 and 90 of 800"),
+    ):
+        remarks = build_table("likelihood", "ring", some, ()).remarks
+        assert f"No column for bits/dim: {why}." in remarks
+
+
 def test_a_mean_that_holds_a_bound_is_a_bound():
     exact, bound = result("nll", 1.0, meaning="exact"), result("nll", 2.0, meaning="upper bound")
     assert summarise({0: exact, 1: bound}).meaning == "upper bound"

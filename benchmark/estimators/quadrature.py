@@ -33,7 +33,7 @@ TOGETHER = 32  # x of a group that cells are first compared with
 GRID, GRID_EDGE = 65, 6.0  # where the log density is looked at first
 MOST_PAIRS, FEW = 30_000, 100  # cells looked at for each x, as if there were FEW at least
 MOST_HALVINGS = 200  # one after the other; some 40 reach NARROWEST along both axes
-AT_ONCE = {"nodes": 60_000, "pairs": 40_000}
+AT_ONCE = {"nodes": 4_000, "pairs": 40_000}
 LOST = 1e12  # where x is taken to be from latents far out whose image overflows
 HALF_LOG_2_PI = 0.5 * math.log(2 * math.pi)
 

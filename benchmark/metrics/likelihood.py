@@ -13,7 +13,7 @@ from torch import Tensor
 from benchmark.estimators.importance import importance_weighted_bound
 from benchmark.metrics.annealing import annealed
 from benchmark.metrics.base import Evidence, Measurement, NotApplicable
-from benchmark.metrics.integration import accuracy, integral
+from benchmark.metrics.integration import accuracy, integrated
 from benchmark.metrics.latent import latent_model
 from benchmark.randomness import derive_seed, fork_rng
 from benchmark.spec import BoundedDensity, Density, Encoder, Generator, LatentModel
@@ -80,8 +80,8 @@ def tightest(evidence: Evidence, split: str) -> tuple[Tensor, Meaning]:
     if isinstance(model, Density):
         return _over_batches(evidence, model.log_prob, "log_prob", split), "exact"
     if isinstance(model, LatentModel | Generator):
-        if (found := integral(evidence, split)) is not None:
-            return found.log_prob.cpu(), "exact"
+        if (found := integrated(evidence, split)) is not None:
+            return found.cpu(), "exact"
         return annealed(evidence, split).lower_bound.cpu(), "sandwich"
     if isinstance(model, BoundedDensity):
         return _own_bound(evidence, split), "upper bound"

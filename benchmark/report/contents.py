@@ -1,6 +1,7 @@
 """What the cells hold: their order, and the answer of one cell to one column."""
 
 import json
+import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ from benchmark.store import Cell, Result
 
 Group = Literal["Models", "Baselines", "Ceilings and floors"]
 GROUPS: tuple[Group, ...] = ("Models", "Baselines", "Ceilings and floors")
+_DIVERGED = re.compile(r"training diverged at step ([\d,]+) of ([\d,]+)")
 APART: Group = "Ceilings and floors"  # compete with nobody
 
 
@@ -138,6 +140,23 @@ def answer(cell: Cell | None, metric: Metric, settings: str) -> Result | str:
 def reason_of(result: Result) -> str:
     reason = one_line(result.reason or "no reason given")
     return f"failed: {reason}" if result.status == "failed" else reason
+
+
+def gathered(reasons: Iterable[str]) -> dict[str, str]:
+    """What to write for each reason: trainings that diverged share a sentence."""
+    found = {why: _DIVERGED.fullmatch(why) for why in reasons}
+    steps = [int(end[1].replace(",", "")) for end in found.values() if end]
+    if len(steps) < 2:
+        return {why: why for why in found}
+    between = f"between steps {min(steps):,} and {max(steps):,}"
+    return {
+        why: f"training diverged {between} of {end[2]}" if end else why
+        for why, end in found.items()
+    }
+
+
+def is_of_divergence(reason: str) -> bool:
+    return _DIVERGED.fullmatch(reason) is not None
 
 
 def one_line(text: str) -> str:

@@ -6,7 +6,9 @@ from benchmark.metrics.base import OF_SAMPLES, Metric
 from benchmark.report.contents import (
     current,
     diverged_at,
+    gathered,
     holding,
+    is_of_divergence,
     is_p_value,
     models_of,
     one_line,
@@ -171,7 +173,9 @@ def _signs(parts: Parts) -> list[str]:
 def _why_dropped(metric: Metric, cells: Sequence[Cell]) -> str:
     results = [reason_of(r) for cell in cells for r in current(cell, metric)]
     failures = [f"failed: {one_line(cell.failure)}" for cell in cells if cell.failure]
-    reasons = list(dict.fromkeys(results)) or list(dict.fromkeys(failures))
+    of_the_metric = [reason for reason in results if not is_of_divergence(reason)]
+    found = of_the_metric or results or failures
+    reasons = dict.fromkeys(gathered(found).values())
     return "; ".join(reason.rstrip(".") for reason in reasons) or "not measured yet"
 
 

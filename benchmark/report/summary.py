@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
 from benchmark.metrics.base import Better
+from benchmark.report.contents import gathered
 from benchmark.store import Meaning, Result
 
 _WEAKEST_FIRST: Sequence[Meaning] = ("estimate", "upper bound", "lower bound", "sandwich", "exact")
@@ -120,10 +121,13 @@ def _meaning(results: Sequence[Result]) -> Meaning:
 
 
 def _reasons(missing: Mapping[int, str], results: Sequence[Result]) -> tuple[str, ...]:
-    reasons = list(dict.fromkeys(missing.values()))
+    sentences = gathered(missing.values())
+    reasons = list(dict.fromkeys(sentences.values()))
     if not results:
         return tuple(reasons)
-    seeds = {why: [s for s, other in missing.items() if other == why] for why in reasons}
+    seeds = {
+        why: [s for s, other in missing.items() if sentences[other] == why] for why in reasons
+    }
     return tuple(f"{_seeds(seeds[why])}: {why}" for why in reasons)
 
 
