@@ -20,7 +20,8 @@ from torch.distributions import (
 )
 
 from benchmark.estimators import quadrature
-from benchmark.estimators.quadrature import RULES, TooIntricate, can_integrate, integrate
+from benchmark.estimators.quadrature import TooIntricate, can_integrate, integrate
+from benchmark.estimators.simplices import RULES
 
 
 class Points(Network):
