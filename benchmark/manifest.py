@@ -29,15 +29,7 @@ class DataConditions(BaseModel):
     quadrature: bool = False
 
     def conditions(self) -> Conditions:
-        return Conditions(
-            self.samples,
-            self.examples,
-            self.network,
-            self.reference,
-            self.annealing,
-            self.metrics,
-            self.quadrature,
-        )
+        return Conditions(**dict(self))
 
 
 class Manifest(BaseModel):

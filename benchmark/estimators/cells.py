@@ -19,13 +19,13 @@ WIDE = 4.0  # standard deviations of noise: probes of a larger image can step ov
 LENGTHWISE = 0.1  # of what varies in a cell, put down to its edges by their lengths
 NARROWEST = 1e-5  # length of edges relative to where they lie, near single precision
 CERTAIN = 6.0  # up to here, along each axis, latents have images that are numbers
-AT_ONCE = 4_000  # latents that are decoded at once: they fit a processor's cache
+AT_ONCE = {"cpu": 4_000, "cuda": 200_000}  # latents decoded at once: they fit a processor's cache
 LOST = 1e12  # where x is taken to be from latents far out whose image overflows
 HALF_LOG_2_PI = 0.5 * math.log(2 * math.pi)
 
 
 class Decoder:
-    """Mean and scale of x at latents that are N(0, I)."""
+    """Mean and scale of x at latents that are N(0, I); log p(x, z) has `constant` in it."""
 
     def __init__(self, model: LatentModel) -> None:
         self.latents = StandardLatents(model)
@@ -34,11 +34,12 @@ class Decoder:
             raise ValueError(
                 f"the model has {self.dims} latents: only up to {max(RULES)} are integrated over"
             )
-        self(torch.zeros(1, self.dims, device=self.latents.device))
+        loc, _ = self(torch.zeros(1, self.dims, device=self.latents.device))
+        self.constant = -(self.dims + loc.shape[1]) * HALF_LOG_2_PI
 
     def __call__(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """[m, d] mean and log standard deviation, float64, at u [m, latents]."""
-        parts = [self._of(part) for part in u.split(AT_ONCE)]
+        parts = [self._of(part) for part in u.split(AT_ONCE[u.device.type])]
         return torch.cat([loc for loc, _ in parts]), torch.cat([scale for _, scale in parts])
 
     def _of(self, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,7 +86,6 @@ class Cells:
         self.decoder, self.rule, self.vertices = decoder, rule, vertices
         dims = decoder.dims
         self.probes, loc, log_scale = self._decoded(vertices, rule.probes)
-        constant = (dims + loc.shape[2]) * HALF_LOG_2_PI
         low, high = _reached(loc)
         log_finest, log_coarsest = _reached(log_scale)
         finest = log_finest.exp()
@@ -100,7 +100,7 @@ class Cells:
         self.lengths = sides.norm(dim=2)
         size = self.lengths[:, 0] if dims == 1 else 0.5 * torch.linalg.det(sides[:, :2]).abs()
         self.log_size = size.log()
-        self.log_most = -0.5 * nearest - log_finest.sum(dim=1) - constant + self.log_size
+        self.log_most = decoder.constant - 0.5 * nearest - log_finest.sum(dim=1) + self.log_size
         image = loc / finest.unsqueeze(1)
         ends = [image[:, i] - image[:, j] for i, j in rule.edges]
         self.stretch = 0.5 * torch.stack([each.square().sum(dim=1) for each in ends], dim=1)
@@ -122,8 +122,7 @@ class Cells:
         u = shares @ vertices
         decoded = self.decoder(u.flatten(0, 1))
         loc, log_scale = (each.unflatten(0, u.shape[:2]) for each in decoded)
-        constant = (u.shape[2] + loc.shape[2]) * HALF_LOG_2_PI
-        log_height = -0.5 * u.square().sum(dim=2) - log_scale.sum(dim=2) - constant
+        log_height = self.decoder.constant - 0.5 * u.square().sum(dim=2) - log_scale.sum(dim=2)
         precision = (-log_scale).exp().permute(2, 0, 1).contiguous()
         found = Places(log_height, loc.permute(2, 0, 1).contiguous(), precision)
         return found, loc, log_scale
@@ -148,7 +147,7 @@ class Cells:
 
 
 def _reached(values: Tensor) -> tuple[Tensor, Tensor]:
-    """[c, d] bounds of what has `values` [c, nodes, d] at the nodes."""
+    """[c, d] bounds of what has `values` [c, probes, d] at the probes."""
     low, high = values.aminmax(dim=1)
     middle, radius = (low + high) / 2, REACH * (high - low) / 2
     return middle - radius, middle + radius

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmark.estimators.cells import CERTAIN, HALF_LOG_2_PI, LENGTHWISE, Cells, Decoder, Places
+from benchmark.estimators.cells import CERTAIN, LENGTHWISE, Cells, Decoder, Places
 from benchmark.estimators.simplices import RULES, halved
 from benchmark.spec import LatentModel
 
@@ -25,7 +25,10 @@ TOGETHER = 32  # x of a group that cells are first compared with
 GRID = 65  # points along each axis where the log density is looked at first
 MOST_PAIRS, FEW = 30_000, 100  # cells looked at for each x, as if there were FEW at least
 MOST_HALVINGS = 200  # one after the other; some 40 make cells as narrow as they can be
-AT_ONCE = 40_000  # pairs of a cell and an x that are looked at together
+AT_ONCE = {
+    "cpu": 40_000,
+    "cuda": 1_000_000,
+}  # pairs of a cell and an x that are looked at together
 
 
 @dataclass(frozen=True)
@@ -159,9 +162,8 @@ class _Adaptive:
         line = torch.linspace(-CERTAIN, CERTAIN, GRID, dtype=torch.float64, device=device)
         u = torch.cartesian_prod(*[line] * dims).view(-1, dims)
         loc, log_scale = self.decoder(u)
-        constant = (dims + loc.shape[1]) * HALF_LOG_2_PI
-        height = -0.5 * u.square().sum(dim=1) - log_scale.sum(dim=1) - constant
-        rows = max(1, AT_ONCE // len(u))
+        height = self.decoder.constant - 0.5 * u.square().sum(dim=1) - log_scale.sum(dim=1)
+        rows = max(1, AT_ONCE[device.type] // len(u))
         self.peak = torch.cat(
             [
                 (height - 0.5 * ((x.unsqueeze(1) - loc) / log_scale.exp()).square().sum(2)).amax(1)
@@ -178,7 +180,7 @@ class _Adaptive:
         return torch.tensor(vertices, dtype=torch.float64, device=device)
 
     def _seen(self, vertices: Tensor) -> Cells:
-        """Cells so fine that their nodes show what the decoder does, wherever it can matter."""
+        """Cells so fine that their probes show what the decoder does, wherever it can matter."""
         floor = self._floor().min()
         kept = []
         while len(vertices):
@@ -199,7 +201,7 @@ class _Adaptive:
             low, high = self.x[group].aminmax(dim=0)
             most, _ = cells.at(every, low.expand(len(every), -1), high.expand(len(every), -1))
             near = every[most > floor[group].min()]
-            for some in near.split(max(1, AT_ONCE // len(group))):
+            for some in near.split(max(1, AT_ONCE[near.device.type] // len(group))):
                 pairs = some.repeat(len(group)), group.repeat_interleave(len(some))
                 matter = self._matters(cells, *pairs)
                 found.append([each[matter] for each in pairs])
@@ -276,7 +278,7 @@ class _Adaptive:
 
 def _parts(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Tensors of equal length, as many rows at once as memory near the processor holds."""
-    return zip(*(each.split(AT_ONCE) for each in tensors), strict=True)
+    return zip(*(each.split(AT_ONCE[each.device.type]) for each in tensors), strict=True)
 
 
 def _groups(x: Tensor, index: Tensor) -> list[Tensor]:

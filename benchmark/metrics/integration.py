@@ -3,6 +3,7 @@
 Generators get the same observation model as for annealing: noise whose sigma is fitted.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -90,14 +91,10 @@ def _integrated(evidence: Evidence) -> Integral | None:
     latent = latent_model(evidence)
     if not can_integrate(latent):
         return None
-
-    def progress(done: int, total: int) -> None:
-        evidence.progress("integrating", done, total)
-
     x = evidence.test
     if evidence.train is not None:
         x = torch.cat([x, evidence.train[: max(2, len(x) // TEST_TO_TRAIN)]])
     try:
-        return integrate(latent, x.to(evidence.device), progress)
+        return integrate(latent, x.to(evidence.device), partial(evidence.progress, "integrating"))
     except TooIntricate:
         return None

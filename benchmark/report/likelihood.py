@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from benchmark.report.contents import APART, answer, models_of
+from benchmark.report.contents import APART, answer, held_results, models_of
 from benchmark.report.layout import Column
 from benchmark.report.numbers import count, listed, rounded_up
 from benchmark.report.parts import Entries, Parts
@@ -54,7 +54,7 @@ def judged(parts: Parts, cells: Sequence[Cell], models: Sequence[str]) -> Parts:
         remarks=(
             *_of_ranks(standings),
             *_of_examples(columns["nll"], cells, models),
-            *_of_quadrature(columns["nll"], cells, models),
+            *_of_quadrature(cells, models),
             *_of_annealing(columns["nll"], standings),
             *parts.remarks,
         ),
@@ -195,25 +195,18 @@ def _of_examples(nll: Column, cells: Sequence[Cell], models: Sequence[str]) -> l
     return [f"Test examples averaged over: {'; '.join(parts)}."]
 
 
-def _of_quadrature(nll: Column, cells: Sequence[Cell], models: Sequence[str]) -> list[str]:
+def _of_quadrature(cells: Sequence[Cell], models: Sequence[str]) -> list[str]:
     """Whose exact values are integrals, and how good these are."""
-    assert nll.source is not None
-    found: list[Mapping[str, float]] = []
-    latent = set()
-    for model, its in models_of(cells, models).items():
-        for cell in its.values():
-            result = answer(cell, nll.source.metric, nll.source.settings)
-            if isinstance(result, Result) and "quadrature" in result.details:
-                found.append(result.details["quadrature"])
-                latent.add(model)
-    if not found:
+    integrated = held_results(cells, models, "nll", "quadrature")
+    if not integrated:
         return []
+    found = [each.details["quadrature"] for its in integrated.values() for each in its.values()]
     error, checked = (max(each[name] for each in found) for name in ("error", "checked"))
-    models_with = "one model" if len(latent) == 1 else f"{count(len(latent))} models"
+    number = "one model" if len(integrated) == 1 else f"{count(len(integrated))} models"
     return [
-        f"Exact values of {models_with} with latents are integrals over these by adaptive "
-        f"quadrature: estimated error at most {rounded_up(error, 3)} nats an example; integrated "
-        f"again from finer cells, some examples differ by at most {rounded_up(checked, 3)} nats."
+        f"Exact values of {number} with latents are integrals over these by adaptive quadrature: "
+        f"estimated error at most {rounded_up(error, 3)} nats an example; integrated again from "
+        f"finer cells, some examples differ by at most {rounded_up(checked, 3)} nats."
     ]
 
 
