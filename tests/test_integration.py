@@ -100,15 +100,21 @@ def test_a_generator_is_integrated_with_its_fitted_noise():
     assert difference.median().abs() < 0.05
 
 
-def test_an_integral_that_is_off_is_remarked_upon(model, monkeypatch):
+@pytest.mark.parametrize("where", ["error", "checked"])
+def test_an_integral_that_is_off_is_remarked_upon(model, monkeypatch, where):
     found = quadrature.integrate
 
-    def coarse(*arguments, **settings):
-        result = found(*arguments, **settings)
-        return result if settings else replace(result, error=result.error + 0.3)
+    def off(*arguments, finer=None):
+        if finer is None:
+            result = found(*arguments)
+            return replace(result, error=result.error + 0.3) if where == "error" else result
+        result = found(*arguments, finer=finer)
+        shift = 0.3 if where == "checked" else 0.0
+        return replace(result, log_prob=result.log_prob - shift)
 
-    monkeypatch.setattr(integration, "integrate", coarse)
+    monkeypatch.setattr(integration, "integrate", off)
     details = likelihood.nll(asked(model, model.sample(20))).details
+    assert details["quadrature"][where] == pytest.approx(0.3, abs=0.02)
     assert re.match(
         r"log p\(x\) integrated over latents is off by up to 0\.3 nats", details["remark"]
     )
