@@ -20,8 +20,10 @@ from torch.distributions import (
 )
 
 from benchmark.estimators import quadrature
+from benchmark.estimators.cells import Cells
+from benchmark.estimators.cells import Decoder as CellsDecoder
 from benchmark.estimators.quadrature import TooIntricate, can_integrate, integrate
-from benchmark.estimators.simplices import RULES
+from benchmark.estimators.simplices import RULES, halved
 
 
 class Points(Network):
@@ -202,6 +204,38 @@ def test_finer_first_cells_find_the_same_with_more_of_them():
     usual, finer = integrate(model, x), integrate(model, x, finer=0.5)
     assert finer.log_prob.numpy() == pytest.approx(usual.log_prob.numpy(), abs=4e-3)
     assert finer.cells > 1.3 * usual.cells
+
+
+@pytest.mark.parametrize("latents", [1, 2])
+def test_broad_noise_needs_fewer_first_cells(latents, monkeypatch):
+    torch.manual_seed(8)
+    model = Points(2, sigma=0.6, latents=latents)
+    with torch.no_grad():
+        x = 1.5 * model.sample(30)
+    coarse = integrate(model, x)
+    monkeypatch.setattr(quadrature, "COARSEST", 1.0)
+    fine = integrate(model, x)
+    assert coarse.log_prob.numpy() == pytest.approx(fine.log_prob.numpy(), abs=2e-3)
+    assert coarse.cells < 0.6 * fine.cells
+    narrow = Points(2, sigma=0.02, latents=latents)
+    fine = integrate(narrow, x)
+    monkeypatch.undo()
+    assert integrate(narrow, x).cells == fine.cells
+
+
+@pytest.mark.parametrize("latents", [1, 2])
+def test_halves_know_what_the_whole_has_decoded(latents):
+    torch.manual_seed(9)
+    rule, decoder = RULES[latents], CellsDecoder(Points(3, scaled=True, latents=latents))
+    cells = Cells(decoder, rule, torch.randn(40, latents + 1, latents, dtype=torch.float64), 1.0)
+    chosen, edge = torch.arange(40)[::3], torch.randint(len(rule.edges), (14,))
+    with torch.no_grad():
+        halves = cells.halved(chosen, edge)
+        anew = Cells(decoder, rule, halves.vertices, 1.0)
+    assert torch.equal(halves.vertices, halved(cells.vertices[chosen], edge, rule.edges))
+    for name in ("log_height", "loc", "precision"):
+        known, decoded = getattr(halves.probes, name), getattr(anew.probes, name)
+        assert known.numpy() == pytest.approx(decoded.detach().numpy(), rel=1e-5)
 
 
 def test_an_image_that_overflows_far_out_gives_nothing_there():

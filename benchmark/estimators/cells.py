@@ -1,7 +1,6 @@
 """What a decoder with normal noise makes of cells, segments or triangles of latents."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +8,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from benchmark.estimators.latents import StandardLatents
-from benchmark.estimators.simplices import RULES, Rule
+from benchmark.estimators.simplices import RULES, Rule, halved
 from benchmark.spec import LatentModel
 
 REACH = 1.5  # how far a cell's image is taken to go, beside how far that of its probes goes
@@ -35,12 +34,12 @@ class Decoder:
                 f"the model has {self.dims} latents: only up to {max(RULES)} are integrated over"
             )
         loc, _ = self(torch.zeros(1, self.dims, device=self.latents.device))
-        self.constant = -(self.dims + loc.shape[1]) * HALF_LOG_2_PI
+        self.constant = -(self.dims + len(loc)) * HALF_LOG_2_PI
 
     def __call__(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """[m, d] mean and log standard deviation, float64, at u [m, latents]."""
+        """[d, m] mean and log standard deviation, float64, at u [m, latents]."""
         parts = [self._of(part) for part in u.split(AT_ONCE[u.device.type])]
-        return torch.cat([loc for loc, _ in parts]), torch.cat([scale for _, scale in parts])
+        return torch.cat([loc for loc, _ in parts], 1), torch.cat([scale for _, scale in parts], 1)
 
     def _of(self, u: Tensor) -> tuple[Tensor, Tensor]:
         noise = self.latents.decode(u)
@@ -49,14 +48,13 @@ class Decoder:
         if type(noise) is not Normal:
             raise ValueError(f"p(x given z) is {type(noise).__name__}: it must be normal")
         loc, scale = noise.loc.flatten(1).double(), noise.scale.flatten(1).double()
-        loc, log_scale = torch.broadcast_tensors(loc, scale.log())
-        lost = ~(loc.isfinite() & log_scale.isfinite()).all(dim=1)
+        loc, log_scale = (
+            each.T.contiguous() for each in torch.broadcast_tensors(loc, scale.log())
+        )
+        lost = ~(loc.isfinite() & log_scale.isfinite()).all(dim=0)
         if bool((lost & (u.abs().amax(dim=1) <= CERTAIN)).any()):
             raise ValueError("decode(z) gives values that are no numbers")
-        return (
-            loc.masked_fill(lost.unsqueeze(1), LOST),
-            log_scale.masked_fill(lost.unsqueeze(1), 0.0),
-        )
+        return loc.masked_fill_(lost, LOST), log_scale.masked_fill_(lost, 0.0)
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,26 @@ class Places:
     loc: Tensor
     precision: Tensor
 
+    def halved(self, chosen: Tensor, new: "Places", source: Tensor) -> "Places":
+        """Those of halves [2 h] of the chosen cells [h], at `source` [h, 2, m] among all of them.
+
+        Args:
+            chosen: which cells are halved.
+            new: what is decoded at places that the halves have and the cells have not.
+            source: where they are among the places of the whole followed by the new ones.
+        """
+
+        def picked(whole: Tensor, more: Tensor) -> Tensor:
+            every = torch.cat([whole.index_select(-2, chosen), more], dim=-1)
+            index = source.flatten(1).expand(*every.shape[:-1], -1)
+            return torch.cat(every.gather(-1, index).chunk(2, dim=-1), dim=-2)
+
+        return Places(
+            picked(self.log_height, new.log_height),
+            picked(self.loc, new.loc),
+            picked(self.precision, new.precision),
+        )
+
 
 class Cells:
     """Simplices of latents, what is decoded at their probes, and bounds of it.
@@ -80,30 +98,38 @@ class Cells:
     Args:
         vertices: [c, latents + 1, latents].
         finer: what lengths of cells that probes are trusted in are multiplied by.
+        probes: what is decoded there, if that is known.
     """
 
-    def __init__(self, decoder: Decoder, rule: Rule, vertices: Tensor, finer: float) -> None:
-        self.decoder, self.rule, self.vertices = decoder, rule, vertices
-        dims = decoder.dims
-        self.probes, loc, log_scale = self._decoded(vertices, rule.probes)
-        low, high = _reached(loc)
-        log_finest, log_coarsest = _reached(log_scale)
-        finest = log_finest.exp()
-        self.low, self.high = low.T.contiguous(), high.T.contiguous()
-        self.finest, self.coarsest = finest.T.contiguous(), log_coarsest.exp().T.contiguous()
-        reach = (high - low) / finest
-        extent = reach.square().sum(dim=1)
-        self.wide = extent.masked_fill(reach.amax(dim=1) <= WIDE, 0.0)
+    def __init__(
+        self,
+        decoder: Decoder,
+        rule: Rule,
+        vertices: Tensor,
+        finer: float,
+        probes: Places | None = None,
+    ) -> None:
+        self.decoder, self.rule, self.vertices, self.finer = decoder, rule, vertices, finer
+        self.probes = probes or self._decoded(vertices, vertices.new_tensor(rule.probes))
+        self.low, self.high = _reached(self.probes.loc)
+        log_coarsest, log_finest = (-each for each in _reached(self.probes.precision.log()))
+        self.finest, self.coarsest = log_finest.exp(), log_coarsest.exp()
+        reach = (self.high - self.low) / self.finest
+        extent = reach.square().sum(dim=0)
+        self.wide = extent.masked_fill(reach.amax(dim=0) <= WIDE, 0.0)
         below, above = vertices.aminmax(dim=1)
-        nearest = torch.maximum(below, -above).clamp(min=0).square().sum(dim=1)
-        sides = torch.stack([vertices[:, i] - vertices[:, j] for i, j in rule.edges], dim=1)
-        self.lengths = sides.norm(dim=2)
-        size = self.lengths[:, 0] if dims == 1 else 0.5 * torch.linalg.det(sides[:, :2]).abs()
+        nearest = torch.maximum(below, -above).clamp(min=0).T.square().sum(dim=0)
+        sides = [(vertices[:, i] - vertices[:, j]).T for i, j in rule.edges]
+        self.lengths = torch.stack([side.square().sum(dim=0).sqrt() for side in sides], dim=1)
+        if decoder.dims == 1:
+            size = self.lengths[:, 0]
+        else:
+            size = 0.5 * (sides[0][0] * sides[1][1] - sides[0][1] * sides[1][0]).abs()
         self.log_size = size.log()
-        self.log_most = decoder.constant - 0.5 * nearest - log_finest.sum(dim=1) + self.log_size
-        image = loc / finest.unsqueeze(1)
-        ends = [image[:, i] - image[:, j] for i, j in rule.edges]
-        self.stretch = 0.5 * torch.stack([each.square().sum(dim=1) for each in ends], dim=1)
+        self.log_most = decoder.constant - 0.5 * nearest - log_finest.sum(dim=0) + self.log_size
+        image = self.probes.loc / self.finest.unsqueeze(2)
+        ends = [image[:, :, i] - image[:, :, j] for i, j in rule.edges]
+        self.stretch = 0.5 * torch.stack([each.square().sum(dim=0) for each in ends], dim=1)
         self.shape = self.lengths / self.lengths.amax(dim=1, keepdim=True)
         self.stretch += LENGTHWISE * extent.unsqueeze(1) * self.shape
         longest, away = self.lengths.amax(dim=1), vertices.mean(dim=1).norm(dim=1)
@@ -112,20 +138,27 @@ class Cells:
 
     def nodes(self, chosen: Tensor) -> Places:
         """What is decoded at the nodes of the chosen cells [c]: integrals are taken from them."""
-        return self._decoded(self.vertices[chosen], self.rule.nodes)[0]
+        return self._decoded(self.vertices[chosen], self.vertices.new_tensor(self.rule.nodes))
 
-    def _decoded(
-        self, vertices: Tensor, places: Sequence[Sequence[float]]
-    ) -> tuple[Places, Tensor, Tensor]:
-        """The places, and mean and log standard deviation [c, m, d] there."""
-        shares = torch.tensor(places, dtype=vertices.dtype, device=vertices.device)
-        u = shares @ vertices
-        decoded = self.decoder(u.flatten(0, 1))
-        loc, log_scale = (each.unflatten(0, u.shape[:2]) for each in decoded)
-        log_height = self.decoder.constant - 0.5 * u.square().sum(dim=2) - log_scale.sum(dim=2)
-        precision = (-log_scale).exp().permute(2, 0, 1).contiguous()
-        found = Places(log_height, loc.permute(2, 0, 1).contiguous(), precision)
-        return found, loc, log_scale
+    def halved(self, chosen: Tensor, edge: Tensor) -> "Cells":
+        """[2 h] first and then second halves of the chosen cells [h], cut across an edge [h].
+
+        Halves share most of their probes with the whole, which are not decoded again.
+        """
+        vertices = self.vertices[chosen]
+        places, source = self.rule.halving
+        new = self._decoded(vertices, vertices.new_tensor(places)[edge])
+        probes = self.probes.halved(chosen, new, torch.tensor(source, device=edge.device)[edge])
+        halves = halved(vertices, edge, self.rule.edges)
+        return Cells(self.decoder, self.rule, halves, self.finer, probes)
+
+    def _decoded(self, vertices: Tensor, places: Tensor) -> Places:
+        """What is decoded at barycentric `places`, [m, vertices], or [c, m, vertices] of each."""
+        u = places @ vertices
+        loc, log_scale = (each.unflatten(1, u.shape[:2]) for each in self.decoder(u.flatten(0, 1)))
+        squares = u.permute(2, 0, 1).square().sum(dim=0)
+        log_height = self.decoder.constant - 0.5 * squares - log_scale.sum(dim=0)
+        return Places(log_height, loc, (-log_scale).exp())
 
     def at(self, cell: Tensor, x_low: Tensor, x_high: Tensor) -> tuple[Tensor, Tensor]:
         """Bounds for cells [p] and x anywhere in boxes from `x_low` to `x_high` [p, d].
@@ -147,7 +180,7 @@ class Cells:
 
 
 def _reached(values: Tensor) -> tuple[Tensor, Tensor]:
-    """[c, d] bounds of what has `values` [c, probes, d] at the probes."""
-    low, high = values.aminmax(dim=1)
+    """[d, c] bounds of what has `values` [d, c, probes] at the probes."""
+    low, high = values.aminmax(dim=2)
     middle, radius = (low + high) / 2, REACH * (high - low) / 2
     return middle - radius, middle + radius

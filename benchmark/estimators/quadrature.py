@@ -23,6 +23,9 @@ ROUGH = 0.1  # share that the rule may miss where an integral is of the right si
 HIDDEN = 20.0  # nats that an integral may lie below the highest log density seen
 TOGETHER = 32  # x of a group that cells are first compared with
 GRID = 65  # points along each axis where the log density is looked at first
+CENTRAL = 3.0  # distance from the prior's centre within which it has almost all its mass
+BROAD = 20.0  # standard deviations of noise that images must span for the finest first cells
+COARSEST = 4.0  # how much longer the first cells may be where images span fewer
 MOST_PAIRS, FEW = 30_000, 100  # cells looked at for each x, as if there were FEW at least
 MOST_HALVINGS = 200  # one after the other; some 40 make cells as narrow as they can be
 AT_ONCE = {
@@ -142,12 +145,11 @@ class _Adaptive:
             cell, index = cell[still], index[still]
             if not len(cell):
                 break
-            progress(n - len(index.unique()), n)
-            chosen, cell = cell.unique(return_inverse=True)
-            edge = self._edges(cells, chosen, cell, variation)
-            halves = halved(cells.vertices[chosen], edge, self.rule.edges)
+            progress(n - len(_renumbered(index, n)[0]), n)
+            chosen, cell = _renumbered(cell, len(cells.log_size))
+            cells = cells.halved(chosen, self._edges(cells, chosen, cell, variation))
+            self.cells += len(cells.log_size)
             cell, index = torch.cat([cell, cell + len(chosen)]), index.repeat(2)
-            cells = self._decoded(halves)
             matter = self._matters(cells, cell, index)
             cell, index = cell[matter], index[matter]
         return Integral(self.total, (self.missed - self.total).exp(), self.cells, self.pairs)
@@ -162,14 +164,18 @@ class _Adaptive:
         line = torch.linspace(-CERTAIN, CERTAIN, GRID, dtype=torch.float64, device=device)
         u = torch.cartesian_prod(*[line] * dims).view(-1, dims)
         loc, log_scale = self.decoder(u)
-        height = self.decoder.constant - 0.5 * u.square().sum(dim=1) - log_scale.sum(dim=1)
+        central = u.norm(dim=1) <= CENTRAL
+        low, high = loc[:, central].aminmax(dim=1)
+        span = ((high - low) / log_scale[:, central].amin(dim=1).exp()).amax()
+        self.finer *= (BROAD / span).clamp(1.0, COARSEST).item()
+        height = self.decoder.constant - 0.5 * u.square().sum(dim=1) - log_scale.sum(dim=0)
         rows = max(1, AT_ONCE[device.type] // len(u))
-        self.peak = torch.cat(
-            [
-                (height - 0.5 * ((x.unsqueeze(1) - loc) / log_scale.exp()).square().sum(2)).amax(1)
-                for x in self.x.split(rows)
-            ]
-        )
+        precision = (-log_scale).exp()
+        squares = [
+            sum(((x[:, k : k + 1] - loc[k]) * precision[k]).square() for k in range(len(loc)))
+            for x in self.x.split(rows)
+        ]
+        self.peak = torch.cat([(height - 0.5 * each).amax(dim=1) for each in squares])
         needed = height.max() - self.peak.min() + HIDDEN - math.log(TOLERANCE)
         edge = math.sqrt(2 * needed.item()) + CERTAIN
         if dims == 1:
@@ -259,14 +265,15 @@ class _Adaptive:
         )
         n = len(self.x)
         self.peak.scatter_reduce_(0, index, peak, "amax")
-        least = torch.logaddexp(self.total, _summed(rough[trusted], index[trusted], n))
+        rough = rough.masked_fill_(~trusted, -math.inf)
+        least = torch.logaddexp(self.total, _summed(rough, index, n))
         least = torch.maximum(least, self.peak - HIDDEN)
         fine = (miss < least[index] + math.log(TOLERANCE)) | cells.spent[cell]
-        chosen, local = cell[fine].unique(return_inverse=True)
-        places, log_size = cells.nodes(chosen), cells.log_size[chosen]
-        done = [self._integral(places, log_size, *pairs) for pairs in _parts(local, index[fine])]
-        self.total = torch.logaddexp(self.total, _summed(torch.cat(done), index[fine], n))
-        self.missed = torch.logaddexp(self.missed, _summed(miss[fine], index[fine], n))
+        chosen, local = _renumbered(cell[fine], len(cells.log_size))
+        places, log_size, index = cells.nodes(chosen), cells.log_size[chosen], index[fine]
+        done = [self._integral(places, log_size, *pairs) for pairs in _parts(local, index)]
+        self.total = torch.logaddexp(self.total, _summed(torch.cat(done), index, n))
+        self.missed = torch.logaddexp(self.missed, _summed(miss[fine], index, n))
         return ~fine, variation[~fine]
 
     def _edges(self, cells: Cells, chosen: Tensor, cell: Tensor, variation: Tensor) -> Tensor:
@@ -288,6 +295,13 @@ def _groups(x: Tensor, index: Tensor) -> list[Tensor]:
     low, high = x[index].aminmax(dim=0)
     order = x[index, (high - low).argmax()].argsort()
     return [each for half in order.chunk(2) for each in _groups(x, index[half])]
+
+
+def _renumbered(number: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Which of so many numbers there are, in order, and where each [p] is among them."""
+    there = torch.zeros(count, dtype=torch.bool, device=number.device)
+    there[number] = True
+    return there.nonzero().squeeze(1), (there.cumsum(0) - 1)[number]
 
 
 def _summed(log_values: Tensor, index: Tensor, n: int) -> Tensor:

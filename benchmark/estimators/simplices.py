@@ -2,7 +2,8 @@
 
 import math
 from dataclasses import dataclass
-from itertools import combinations
+from functools import cached_property
+from itertools import chain, combinations, groupby
 
 import torch
 from torch import Tensor
@@ -45,6 +46,25 @@ class Rule:
         """Probes on each edge: its ends and its middle."""
         first = self.latents + 1
         return [(*ends, first + number) for number, ends in enumerate(self.edges)]
+
+    @cached_property
+    def halving(self) -> tuple[list[list[list[float]]], list[list[list[int]]]]:
+        """For a cut across each edge: what halves have as probes that the whole has not.
+
+        Returns:
+            [edges, new, vertices] barycentric, in the whole, and [edges, 2, probes] where the
+            probes of both halves are among those of the whole followed by the new ones.
+        """
+        all_new, all_places = [], []
+        corners = torch.eye(self.latents + 1).expand(len(self.edges), -1, -1)
+        halves = halved(corners, torch.arange(len(self.edges)), self.edges).chunk(2)
+        for both in zip(*halves, strict=True):
+            known = list(self.probes)
+            probes = [(torch.tensor(self.probes) @ half).tolist() for half in both]
+            known += [new for new, _ in groupby(sorted(chain(*probes))) if new not in known]
+            all_new.append(known[len(self.probes) :])
+            all_places.append([[known.index(probe) for probe in half] for half in probes])
+        return all_new, all_places
 
 
 def _segment() -> Rule:
