@@ -105,6 +105,21 @@ def test_a_metric_is_dropped_for_its_own_reason_not_for_trainings_that_diverged(
         assert f"No column for bits/dim: {why}." in remarks
 
 
+def test_what_divergence_counts_as_makes_no_column():
+    ended = {"diverged": {"step": 65, "steps": 800}}
+    lost = [result("modes", 0.0), result("rare_recall", 0.0)]
+    cells = [
+        cell("ring", "gan", 0, lost, training=ended),
+        cell("ring", "vae", 0, [result("modes", 8.0), result("rare_recall", reason="none")]),
+    ]
+    table = build_table("modes", "ring", cells, ())
+    assert [column.label for column in table.columns] == ["Modes"]
+    assert table.groups[0][1][0].entries[0].mean == 0.0
+    assert "No column for Rare modes: none." in table.remarks
+    alone = build_table("modes", "ring", cells[:1], ())
+    assert [column.label for column in alone.columns] == ["Modes", "Rare modes"]
+
+
 def test_a_mean_that_holds_a_bound_is_a_bound():
     exact, bound = result("nll", 1.0, meaning="exact"), result("nll", 2.0, meaning="upper bound")
     assert summarise({0: exact, 1: bound}).meaning == "upper bound"

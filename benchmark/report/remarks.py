@@ -171,7 +171,8 @@ def _signs(parts: Parts) -> list[str]:
 
 
 def _why_dropped(metric: Metric, cells: Sequence[Cell]) -> str:
-    results = [reason_of(r) for cell in cells for r in current(cell, metric)]
+    answers = (r for cell in cells for r in current(cell, metric) if r.status != "measured")
+    results = [reason_of(answer) for answer in answers]
     failures = [f"failed: {one_line(cell.failure)}" for cell in cells if cell.failure]
     of_the_metric = [reason for reason in results if not is_of_divergence(reason)]
     found = of_the_metric or results or failures

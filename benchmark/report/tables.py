@@ -14,6 +14,7 @@ from benchmark.report.contents import (
     answer,
     asked,
     current,
+    diverged_at,
     group_of,
     grouped,
     is_p_value,
@@ -98,11 +99,15 @@ def build_table(kind: Kind, dataset: str, cells: Sequence[Cell], models: Sequenc
 
 
 def columns_of(metric: Metric, cells: Sequence[Cell]) -> list[Column]:
-    """One column for each setting under which any cell has a value."""
+    """One column for each setting under which any cell has a value.
+
+    What training that diverged counts as is no reason for a column, if any went through.
+    """
+    finished = [cell for cell in cells if not cell.failure]
+    went_through = [cell for cell in finished if diverged_at(cell) is None]
     measured = [
         result
-        for cell in cells
-        if not cell.failure
+        for cell in went_through or finished
         for result in current(cell, metric)
         if result.status == "measured"
     ]
