@@ -10,6 +10,7 @@ from benchmark.estimators.ais import Chains, anneal, anneal_backwards, check_cha
 from benchmark.estimators.latents import Gaussian, StandardLatents
 from benchmark.estimators.likelihood import Likelihood
 from benchmark.estimators.pilot import STARTS, Tuning, tune
+from benchmark.estimators.prior_draws import prior_draws
 from benchmark.estimators.schedule import schedule
 from benchmark.spec import Encoder, LatentModel
 
@@ -35,6 +36,8 @@ class Settings:
         schedule: "adaptive", "sigmoid" or "linear".
         proposal_dtype: of the decoder inside trajectories; the test and the weights are in full
             precision whatever it is.
+        prior_draws: plain draws from the prior that are mixed into the weights of chains, 0 for
+            none (see `prior_draws`).
     """
 
     chains: int = 16
@@ -43,6 +46,7 @@ class Settings:
     start: str = "prior"
     schedule: str = "adaptive"
     proposal_dtype: torch.dtype | None = None
+    prior_draws: int = 0
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,11 @@ def annealed_lower_bound(
         for batch in batches:
             tuning = tuned(model, batch, settings)
             betas = _betas(tuning, settings.schedule, settings.temperatures)
-            parts.append(anneal(tuning, betas, settings.chains, settings.leapfrog, tick))
+            chains = anneal(tuning, betas, settings.chains, settings.leapfrog, tick)
+            if settings.prior_draws:
+                draws = prior_draws(StandardLatents(model), batch, settings.prior_draws)
+                chains = draws.beside(chains)
+            parts.append(chains)
     return _joined(parts)
 
 
@@ -112,12 +120,19 @@ def sandwiches(
     with torch.no_grad():
         for count in batches:
             z = torch.randn(count, latents.latents, device=latents.device)
-            tuning = tuned(model, latents.decode(z).sample(), settings)
+            decoded = latents.decode(z)
+            x = decoded.sample()
+            tuning = tuned(model, x, settings)
+            draws = prior_draws(latents, x, settings.prior_draws) if settings.prior_draws else None
             for length in lengths:
                 betas = _betas(tuning, settings.schedule, length)
                 chains, leapfrog = settings.chains, settings.leapfrog
-                forward[length].append(anneal(tuning, betas, chains, leapfrog, tick))
+                there = anneal(tuning, betas, chains, leapfrog, tick)
                 back = anneal_backwards(tuning, betas, z, chains, leapfrog, tick)
+                if draws is not None:
+                    there = draws.beside(there)
+                    back = draws.beside_reverse(back, decoded.log_prob(x))
+                forward[length].append(there)
                 backward[length].append(back)
     return [Sandwich(t, _joined(forward[t]), _joined(backward[t])) for t in lengths]
 
@@ -154,7 +169,7 @@ def best_start(model: LatentModel, x: Tensor, settings: Settings) -> str:
     bounds = {}
     for start in STARTS:
         if start != "encoder" or _has_gaussian_encoder(model):
-            trial = replace(settings, start=start, temperatures=short)
+            trial = replace(settings, start=start, temperatures=short, prior_draws=0)
             bounds[start] = annealed_lower_bound(model, x[:TRIALS], trial).lower_bound.mean()
     return max(bounds, key=lambda start: bounds[start].item())
 

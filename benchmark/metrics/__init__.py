@@ -47,7 +47,9 @@ def _examples(conditions: Conditions) -> Mapping[str, Any]:
 
 
 def _annealing(conditions: Conditions) -> Mapping[str, Any]:
-    return asdict(conditions.annealing)
+    """Draws from the prior are named only where there are any, as `_quadrature` is."""
+    settings = asdict(conditions.annealing)
+    return {name: value for name, value in settings.items() if name != "prior_draws" or value}
 
 
 def _annealed_if_needed(conditions: Conditions) -> Mapping[str, Any]:

@@ -83,7 +83,12 @@ def _settings(evidence: Evidence) -> Settings:
     """What the suite asks for; the start chosen on validation data where it is left open."""
     wanted = evidence.annealing
     settings = Settings(
-        wanted.chains, wanted.temperatures, wanted.leapfrog, wanted.start, wanted.schedule
+        wanted.chains,
+        wanted.temperatures,
+        wanted.leapfrog,
+        wanted.start,
+        wanted.schedule,
+        prior_draws=wanted.prior_draws,
     )
     if wanted.start != "auto":
         return settings

@@ -233,6 +233,8 @@ class Annealing:
         start: where the path sets out, "prior", "encoder" or "posterior"; "auto" takes the one
             with the highest bound on a few validation examples, the prior where latents are few.
         schedule: "adaptive", "sigmoid" or "linear".
+        prior_draws: plain draws from the prior beside the chains, which find what chains miss
+            where latents and data have few dimensions; 0 for none.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt key in a suite file
@@ -245,10 +247,12 @@ class Annealing:
     leapfrog: int = 3
     start: Literal["auto", "prior", "encoder", "posterior"] = "auto"
     schedule: Literal["adaptive", "sigmoid", "linear"] = "adaptive"
+    prior_draws: int = 0
 
     def __post_init__(self) -> None:
+        least_of = {"temperatures": 1, "leapfrog": 1, "prior_draws": 0}
         for name, value in vars(self).items():
-            least = 2 if name in ("chains", "examples", "train_examples", "simulated") else 1
+            least = least_of.get(name, 2)
             if isinstance(value, int) and value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
 
@@ -263,7 +267,13 @@ class Annealing:
         return replace(self, **shrunk)
 
 
-SHORTEST = {"examples": 20, "train_examples": 10, "simulated": 10, "temperatures": 20}
+SHORTEST = {
+    "examples": 20,
+    "train_examples": 10,
+    "simulated": 10,
+    "temperatures": 20,
+    "prior_draws": 10_000,
+}
 
 
 @dataclass(frozen=True)

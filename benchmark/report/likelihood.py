@@ -216,8 +216,10 @@ def _of_annealing(nll: Column, standings: Sequence[Standing]) -> list[str]:
     annealing = json.loads(nll.source.settings).get("annealing")
     if annealing is None or all(each.meaning != "sandwich" for each in standings):
         return []
+    draws = annealing.get("prior_draws", 0)
+    beside = f" beside {count(draws)} draws from the prior" if draws else ""
     return [
         f"Sandwiches: AIS with {count(annealing['chains'])} chains and "
-        f"{count(annealing['temperatures'])} temperatures for each example, the BDMC gap on "
-        f"{count(annealing['simulated'])} examples that the model drew."
+        f"{count(annealing['temperatures'])} temperatures for each example{beside}, the BDMC gap "
+        f"on {count(annealing['simulated'])} examples that the model drew."
     ]
