@@ -238,6 +238,38 @@ def test_halves_know_what_the_whole_has_decoded(latents):
         assert known.numpy() == pytest.approx(decoded.detach().numpy(), rel=1e-5)
 
 
+class DoubleDecoder(Decoder):
+    """The same in float64."""
+
+    def prior(self):
+        return Independent(Normal(torch.zeros(self.latents, dtype=torch.float64), 1.0), 1)
+
+
+def test_a_decoder_in_double_precision_is_integrated_in_it():
+    """Images are a thousand away, where single precision has steps of half a sigma."""
+    model = DoubleDecoder(lambda z: 1_000 + z, sigma=1e-4)
+    torch.manual_seed(8)
+    x = 1_000 + torch.randn(20, 1, dtype=torch.float64)
+    exact = Normal(1_000.0, math.hypot(1, 1e-4)).log_prob(x[:, 0])
+    assert integrate(model, x).log_prob.numpy() == pytest.approx(exact.numpy(), abs=3e-3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "held"),
+    [
+        (Decoder, torch.float32, torch.float32),
+        (Decoder, torch.uint8, torch.float32),
+        (Decoder, torch.float64, torch.float64),
+        (DoubleDecoder, torch.float32, torch.float64),
+    ],
+)
+def test_images_have_the_higher_precision_of_decoder_and_data(kind, data, held):
+    decoder = CellsDecoder(kind(lambda z: 2 * z), data)
+    cells = Cells(decoder, RULES[1], torch.tensor([[[0.0], [0.5]]], dtype=torch.float64), 1.0)
+    for values in (cells.probes.loc, cells.low, cells.log_size, cells.log_most, cells.stretch):
+        assert values.dtype == held
+
+
 def test_an_image_that_overflows_far_out_gives_nothing_there():
     with_overflow = Decoder(lambda z: z.exp().exp().log(), sigma=0.3)  # infinite from 4.5 on
     assert not can_integrate(Decoder(lambda z: z / 0, sigma=0.3))
@@ -247,8 +279,9 @@ def test_an_image_that_overflows_far_out_gives_nothing_there():
 
     x = torch.tensor([[0.5], [2.0]])
     exact = Normal(0.0, math.hypot(1, 0.3)).log_prob(x[:, 0])
-    found = integrate(Decoder(overflows, sigma=0.3), x)
-    assert found.log_prob.numpy() == pytest.approx(exact.numpy(), abs=3e-3)
+    for function in (overflows, lambda z: torch.where(z.abs() > 10, 1e30, z)):
+        found = integrate(Decoder(function, sigma=0.3), x)
+        assert found.log_prob.numpy() == pytest.approx(exact.numpy(), abs=3e-3)
     with pytest.raises(ValueError, match="decode\\(z\\) gives values that are no numbers"):
         integrate(with_overflow, x)
 

@@ -24,16 +24,25 @@ HALF_LOG_2_PI = 0.5 * math.log(2 * math.pi)
 
 
 class Decoder:
-    """Mean and scale of x at latents that are N(0, I); log p(x, z) has `constant` in it."""
+    """Mean and scale of x at latents that are N(0, I); log p(x, z) has `constant` in it.
 
-    def __init__(self, model: LatentModel) -> None:
+    Args:
+        model: gives them.
+        least: the lowest precision that images may be held in. They are in the model's own if that
+            is higher: no more is in them.
+    """
+
+    def __init__(self, model: LatentModel, least: torch.dtype = torch.float32) -> None:
         self.latents = StandardLatents(model)
         self.dims = self.latents.latents
         if self.dims > max(RULES):
             raise ValueError(
                 f"the model has {self.dims} latents: only up to {max(RULES)} are integrated over"
             )
-        loc, _ = self(torch.zeros(1, self.dims, device=self.latents.device))
+        origin = torch.zeros(1, self.dims, device=self.latents.device)
+        own = self._noise(origin).loc.dtype
+        self.dtype = torch.promote_types(torch.promote_types(own, least), torch.float32)
+        loc, _ = self(origin)
         self.constant = -(self.dims + len(loc)) * HALF_LOG_2_PI
 
     def __call__(self, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -41,12 +50,16 @@ class Decoder:
         parts = [self._of(part) for part in u.split(AT_ONCE[u.device.type])]
         return torch.cat([loc for loc, _ in parts], 1), torch.cat([scale for _, scale in parts], 1)
 
-    def _of(self, u: Tensor) -> tuple[Tensor, Tensor]:
+    def _noise(self, u: Tensor) -> Normal:
         noise = self.latents.decode(u)
         while isinstance(noise, Independent):
             noise = noise.base_dist
         if type(noise) is not Normal:
             raise ValueError(f"p(x given z) is {type(noise).__name__}: it must be normal")
+        return noise
+
+    def _of(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        noise = self._noise(u)
         loc, scale = noise.loc.flatten(1).double(), noise.scale.flatten(1).double()
         loc, log_scale = (
             each.T.contiguous() for each in torch.broadcast_tensors(loc, scale.log())
@@ -59,7 +72,7 @@ class Decoder:
 
 @dataclass(frozen=True)
 class Places:
-    """What is decoded at m places of c cells.
+    """What is decoded at m places of c cells, in the decoder's precision.
 
     Args:
         log_height: [c, m] log p(x, z) of an x at the mean of p(x given z).
@@ -95,8 +108,10 @@ class Places:
 class Cells:
     """Simplices of latents, what is decoded at their probes, and bounds of it.
 
+    Where cells lie takes float64, for they become small; bounds have the decoder's precision.
+
     Args:
-        vertices: [c, latents + 1, latents].
+        vertices: [c, latents + 1, latents], float64.
         finer: what lengths of cells that probes are trusted in are multiplied by.
         probes: what is decoded there, if that is known.
     """
@@ -120,13 +135,15 @@ class Cells:
         below, above = vertices.aminmax(dim=1)
         nearest = torch.maximum(below, -above).clamp(min=0).T.square().sum(dim=0)
         sides = [(vertices[:, i] - vertices[:, j]).T for i, j in rule.edges]
-        self.lengths = torch.stack([side.square().sum(dim=0).sqrt() for side in sides], dim=1)
+        lengths = torch.stack([side.square().sum(dim=0).sqrt() for side in sides], dim=1)
         if decoder.dims == 1:
-            size = self.lengths[:, 0]
+            size = lengths[:, 0]
         else:
             size = 0.5 * (sides[0][0] * sides[1][1] - sides[0][1] * sides[1][0]).abs()
-        self.log_size = size.log()
-        self.log_most = decoder.constant - 0.5 * nearest - log_finest.sum(dim=0) + self.log_size
+        self.lengths = lengths.to(decoder.dtype)
+        self.log_size = size.log().to(decoder.dtype)
+        volume = log_finest.sum(dim=0) - self.log_size
+        self.log_most = decoder.constant - 0.5 * nearest.to(decoder.dtype) - volume
         image = self.probes.loc / self.finest.unsqueeze(2)
         ends = [image[:, :, i] - image[:, :, j] for i, j in rule.edges]
         self.stretch = 0.5 * torch.stack([each.square().sum(dim=0) for each in ends], dim=1)
@@ -158,7 +175,8 @@ class Cells:
         loc, log_scale = (each.unflatten(1, u.shape[:2]) for each in self.decoder(u.flatten(0, 1)))
         squares = u.permute(2, 0, 1).square().sum(dim=0)
         log_height = self.decoder.constant - 0.5 * squares - log_scale.sum(dim=0)
-        return Places(log_height, loc, (-log_scale).exp())
+        decoded = (log_height, loc, (-log_scale).exp())
+        return Places(*(each.to(self.decoder.dtype) for each in decoded))
 
     def at(self, cell: Tensor, x_low: Tensor, x_high: Tensor) -> tuple[Tensor, Tensor]:
         """Bounds for cells [p] and x anywhere in boxes from `x_low` to `x_high` [p, d].

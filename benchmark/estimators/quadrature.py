@@ -8,7 +8,7 @@ accuracy.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -101,6 +101,35 @@ def can_integrate(model: LatentModel) -> bool:
 
 
 @dataclass(frozen=True)
+class _Pairs:
+    """Pairs of a cell and an x, whose integral may matter.
+
+    Args:
+        cell, index: [p] of which cell, and which x.
+        most: [p] log of what the integral can be at most, by where the cell's image lies.
+        hides: [p] whether the cell's probes can step over x.
+    """
+
+    cell: Tensor
+    index: Tensor
+    most: Tensor
+    hides: Tensor
+
+    def __len__(self) -> int:
+        return len(self.cell)
+
+    def parts(self) -> Iterator["_Pairs"]:
+        """As many at once as memory near the processor holds."""
+        whole = (self.cell, self.index, self.most, self.hides)
+        return map(_Pairs, *(each.split(AT_ONCE[each.device.type]) for each in whole))
+
+    @classmethod
+    def joined(cls, parts: Sequence["_Pairs"]) -> "_Pairs":
+        columns = zip(*((p.cell, p.index, p.most, p.hides) for p in parts), strict=True)
+        return cls(*(torch.cat(column) for column in columns))
+
+
+@dataclass(frozen=True)
 class _Look:
     """What is known of pairs of a cell and an x.
 
@@ -122,9 +151,10 @@ class _Look:
 class _Adaptive:
     def __init__(self, model: LatentModel, x: Tensor, finer: float) -> None:
         self.finer = finer
-        self.decoder = Decoder(model)
+        self.decoder = Decoder(model, x.dtype)
         self.rule = RULES[self.decoder.dims]
-        self.x = x.flatten(1).double()
+        self.x = x.flatten(1).to(self.decoder.dtype)
+        # Sums are taken in float64; what is summed has the precision of the decoder and of x.
         nothing = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
         self.peak, self.total, self.missed = nothing, nothing.clone(), nothing.clone()
         self.cells = self.pairs = 0
@@ -132,26 +162,24 @@ class _Adaptive:
     def run(self, progress: Callable[[int, int], None]) -> Integral:
         n = len(self.x)
         cells = self._seen(self._root())
-        cell, index = self._near(cells)
+        pairs = self._near(cells)
         rounds = 0
-        while len(cell):
-            rounds, self.pairs = rounds + 1, self.pairs + len(cell)
+        while len(pairs):
+            rounds, self.pairs = rounds + 1, self.pairs + len(pairs)
             if rounds > MOST_HALVINGS or self.pairs > MOST_PAIRS * max(n, FEW):
                 raise TooIntricate(
                     f"log p(x) would take more than {MOST_PAIRS:,} cells of latents an x or "
                     f"{MOST_HALVINGS} halvings: the decoder bends too often beside its noise"
                 )
-            still, variation = self._settled(cells, cell, index)
-            cell, index = cell[still], index[still]
+            still, variation = self._settled(cells, pairs)
+            cell, index = pairs.cell[still], pairs.index[still]
             if not len(cell):
                 break
             progress(n - len(_renumbered(index, n)[0]), n)
             chosen, cell = _renumbered(cell, len(cells.log_size))
             cells = cells.halved(chosen, self._edges(cells, chosen, cell, variation))
             self.cells += len(cells.log_size)
-            cell, index = torch.cat([cell, cell + len(chosen)]), index.repeat(2)
-            matter = self._matters(cells, cell, index)
-            cell, index = cell[matter], index[matter]
+            pairs = self._matter(cells, torch.cat([cell, cell + len(chosen)]), index.repeat(2))
         return Integral(self.total, (self.missed - self.total).exp(), self.cells, self.pairs)
 
     def _decoded(self, vertices: Tensor) -> Cells:
@@ -198,8 +226,8 @@ class _Adaptive:
             vertices = halved(vertices[split], longest, self.rule.edges)
         return self._decoded(torch.cat(kept))
 
-    def _near(self, cells: Cells) -> tuple[Tensor, Tensor]:
-        """Cells and x of all pairs that may matter, found by groups of x that lie together."""
+    def _near(self, cells: Cells) -> _Pairs:
+        """All pairs that may matter, found by groups of x that lie together."""
         groups = _groups(self.x, torch.arange(len(self.x), device=self.x.device))
         floor, every = self._floor(), torch.arange(len(cells.log_size), device=self.x.device)
         found = []
@@ -209,19 +237,22 @@ class _Adaptive:
             near = every[most > floor[group].min()]
             for some in near.split(max(1, AT_ONCE[near.device.type] // len(group))):
                 pairs = some.repeat(len(group)), group.repeat_interleave(len(some))
-                matter = self._matters(cells, *pairs)
-                found.append([each[matter] for each in pairs])
-        return torch.cat([cell for cell, _ in found]), torch.cat([index for _, index in found])
+                found.append(self._matter(cells, *pairs))
+        return _Pairs.joined(found)
 
     def _floor(self) -> Tensor:
         """[n] log of what a cell must hold to matter."""
         return torch.maximum(self.total, self.peak - HIDDEN) + math.log(TOLERANCE)
 
-    def _matters(self, cells: Cells, cell: Tensor, index: Tensor) -> Tensor:
-        """[p] whether a pair can hold more than the tolerance."""
-        x, floor = self.x[index], self._floor()[index]
-        most = [cells.at(some, its, its)[0] for some, its in _parts(cell, x)]
-        return torch.cat(most) > floor
+    def _matter(self, cells: Cells, cell: Tensor, index: Tensor) -> _Pairs:
+        """Those of pairs [p] that can hold more than the tolerance."""
+        floor, found = self._floor().to(self.x.dtype), []
+        for some, its in _parts(cell, index):
+            x = self.x[its]
+            most, hides = cells.at(some, x, x)
+            kept = (most > floor[its]).nonzero().squeeze(1)
+            found.append(_Pairs(some[kept], its[kept], most[kept], hides[kept]))
+        return _Pairs.joined(found)
 
     def _log_density(self, places: Places, cell: Tensor, index: Tensor) -> Tensor:
         """[places, p] log p(x, z) of pairs at these places of the cell."""
@@ -232,10 +263,9 @@ class _Adaptive:
             density.addcmul_(offset, offset, value=-0.5)
         return density.T.contiguous()
 
-    def _look(self, cells: Cells, cell: Tensor, index: Tensor) -> _Look:
-        x = self.x[index]
-        most, hides = cells.at(cell, x, x)
-        density = self._log_density(cells.probes, cell, index)
+    def _look(self, cells: Cells, pairs: _Pairs) -> _Look:
+        cell, most, hides = pairs.cell, pairs.most, pairs.hides
+        density = self._log_density(cells.probes, cell, pairs.index)
         size = cells.log_size[cell]
         peak = density.amax(dim=0)
         seen = peak - density.amin(dim=0)
@@ -256,19 +286,21 @@ class _Adaptive:
         weights = torch.tensor(self.rule.weights, dtype=density.dtype, device=density.device)
         return (weights @ (density - peak).exp_()).log_() + peak + log_size[cell]
 
-    def _settled(self, cells: Cells, cell: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    def _settled(self, cells: Cells, pairs: _Pairs) -> tuple[Tensor, Tensor]:
         """Adds the integrals that need no finer cells; which pairs [p] do, and how they vary."""
-        looks = [self._look(cells, *pairs) for pairs in _parts(cell, index)]
+        cell, index = pairs.cell, pairs.index
+        looks = [self._look(cells, some) for some in pairs.parts()]
         names = ("rough", "miss", "trusted", "peak", "variation")
         rough, miss, trusted, peak, variation = (
             torch.cat([getattr(look, name) for look in looks]) for name in names
         )
         n = len(self.x)
-        self.peak.scatter_reduce_(0, index, peak, "amax")
+        self.peak.scatter_reduce_(0, index, peak.double(), "amax")
         rough = rough.masked_fill_(~trusted, -math.inf)
         least = torch.logaddexp(self.total, _summed(rough, index, n))
         least = torch.maximum(least, self.peak - HIDDEN)
-        fine = (miss < least[index] + math.log(TOLERANCE)) | cells.spent[cell]
+        enough = (least + math.log(TOLERANCE)).to(miss.dtype)
+        fine = (miss < enough[index]) | cells.spent[cell]
         chosen, local = _renumbered(cell[fine], len(cells.log_size))
         places, log_size, index = cells.nodes(chosen), cells.log_size[chosen], index[fine]
         done = [self._integral(places, log_size, *pairs) for pairs in _parts(local, index)]
@@ -305,7 +337,8 @@ def _renumbered(number: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def _summed(log_values: Tensor, index: Tensor, n: int) -> Tensor:
-    """[n] log of the sum of exp(log_values) [p] over those of each index [p]."""
+    """[n] log of the sum of exp(log_values) [p] over those of each index [p], float64."""
+    log_values = log_values.double()
     highest = torch.full((n,), -math.inf, dtype=log_values.dtype, device=log_values.device)
     highest.scatter_reduce_(0, index, log_values, "amax")
     shift = highest.nan_to_num(neginf=0.0)
