@@ -200,7 +200,7 @@ def report(
     """
     from benchmark.job import report_suite
 
-    report_suite(out / Path(suite).stem)
+    report_suite(out / Path(suite).stem, Console(highlight=False))
     typer.echo(f"Tables, figures and page: {out / Path(suite).stem}")
 
 

@@ -42,12 +42,12 @@ def run_suite(
             f"{workers} at a time"
         )
         failed = _run(in_groups(todo), workers, manifest, folder, console)
-        report_suite(folder)
+        report_suite(folder, console)
         console.print(f"Tables, figures and page: {folder}{os.sep}")
         return failed
 
 
-def report_suite(folder: Path) -> None:
+def report_suite(folder: Path, console: Console) -> None:
     """Writes tables, figures and page from the stored results alone.
 
     Raises:
@@ -59,15 +59,18 @@ def report_suite(folder: Path) -> None:
     cells = select_cells(manifest, folder)
     if not cells:
         raise UserError(f"no results in {folder / 'results'}: run `python -m benchmark all` first")
-    write_report(
-        folder,
-        title=manifest.title,
-        cells=cells,
-        models=manifest.models,
-        datasets=list(manifest.datasets),
-        published=manifest.published,
-        claims=manifest.claims,
-    )
+    with _bars(console) as bars:
+        task = bars.add_task("tables and figures of data sets", total=None)
+        write_report(
+            folder,
+            title=manifest.title,
+            cells=cells,
+            models=manifest.models,
+            datasets=list(manifest.datasets),
+            published=manifest.published,
+            claims=manifest.claims,
+            progress=lambda done, total: bars.update(task, completed=done, total=total),
+        )
 
 
 def default_workers(plans: Sequence[Plan]) -> int:

@@ -15,7 +15,7 @@ from benchmark import store
 from benchmark.manifest import load_manifest
 from benchmark.metrics import METRICS
 from benchmark.metrics.base import Annealing
-from benchmark.report import write_report
+from benchmark.report import sections, write_report
 from benchmark.report.contents import current
 from benchmark.report.curves import averaged, curves_figure, svg
 from benchmark.report.figures import png, samples_figure
@@ -70,6 +70,17 @@ def test_a_report_has_its_tables_figures_and_page(report):
         agreement += [f"figures/{kind}_{name}.svg" for name in ("ring", "grid", "digits")]
     pages = ["results.csv", "index.html", "agreement.html"]
     assert sorted(report[1]) == sorted([*tables, *figures, *agreement, *pages])
+
+
+def test_processes_give_the_same_files_and_tell_how_far_they_are(
+    report, suite, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sections, "MANY", len(suite))
+    monkeypatch.setattr(sections.os, "cpu_count", lambda: 2)
+    told = []
+    files = written(tmp_path, suite, progress=lambda *seen: told.append(seen))
+    assert files == report[1]
+    assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
 
 def test_a_second_report_is_the_same_byte_for_byte(report, suite, tmp_path):

@@ -367,6 +367,11 @@ class Conditions:
     quadrature: bool = False
 
 
+def nothing_of(conditions: Conditions) -> Mapping[str, Any]:
+    """The settings of a metric that depends on none."""
+    return {}
+
+
 @dataclass(frozen=True)
 class Metric:
     """A named measurement. Raise `version` with any change that moves its values.
@@ -390,5 +395,5 @@ class Metric:
     better: Better | None
     measure: Callable[[Evidence], Measurement]
     version: int = 1
-    settings: Callable[[Conditions], Mapping[str, Any]] = lambda conditions: {}
+    settings: Callable[[Conditions], Mapping[str, Any]] = nothing_of
     decimals: int = 2

@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.report.claims import Claim
-from benchmark.report.contents import datasets_of
-from benchmark.report.figures import Drawing
 from benchmark.report.files import csv_table, markdown_table
 from benchmark.report.latex import latex_table
 from benchmark.report.long_table import long_table
-from benchmark.report.page import Section, render_article, render_page
+from benchmark.report.page import render_article, render_page
 from benchmark.report.published import PublishedValue
-from benchmark.report.tables import build_tables
+from benchmark.report.sections import Material, Progress, build_sections
 from benchmark.store import Cell, write_atomically
 
 
@@ -27,6 +25,7 @@ def write_report(
     datasets: Sequence[str] = (),
     published: Sequence[PublishedValue] = (),
     claims: Sequence[Claim] = (),
+    progress: Progress = lambda done, total: None,
 ) -> None:
     """Writes `results.csv`, `tables/`, `figures/` and pages; equal cells give equal bytes.
 
@@ -39,23 +38,20 @@ def write_report(
         datasets: the order of data sets, in the same way.
         published: values of papers, shown beside ours in a table of their own.
         claims: what papers say of one model against another, tested on a page of its own.
+        progress: told of (data sets done, data sets in all).
     """
     from benchmark.report.agreement_page import agreement_page
     from benchmark.report.claims_page import claims_page
     from benchmark.report.sensitivity_page import sensitivity_page
 
     files: dict[str, bytes] = {"results.csv": long_table(cells, models, datasets).encode()}
-    sections = []
-    for dataset, its_cells in datasets_of(cells, datasets).items():
-        papers = [each for each in published if each.dataset == dataset]
-        tables = build_tables(dataset, its_cells, models, papers)
-        figures = _figures(dataset, its_cells, models, cells)
-        sections.append(Section(dataset, its_cells, tables, figures))
-        for table in (table for table in tables if table.columns):
+    sections = build_sections(Material(cells, models, published), datasets, progress)
+    for section in sections:
+        for table in (table for table in section.tables if table.columns):
             files[f"tables/{table.file_name}.md"] = markdown_table(table).encode()
             files[f"tables/{table.file_name}.csv"] = csv_table(table).encode()
             files[f"tables/{table.file_name}.tex"] = latex_table(table).encode()
-        files.update(item for figure in figures for item in figure.files.items())
+        files.update(item for figure in section.figures for item in figure.files.items())
     pages = [
         claims_page(cells, datasets, models, claims),
         agreement_page(cells, datasets, models),
@@ -69,32 +65,6 @@ def write_report(
     for name, content in files.items():
         write_atomically(folder / name, content)
     _remove_stale(folder, keep=set(files))
-
-
-def _figures(
-    dataset: str, cells: Sequence[Cell], models: Sequence[str], all_cells: Sequence[Cell]
-) -> list[Drawing]:
-    """What a data set's part of the page shows, as far as its cells hold it."""
-    from benchmark.report.class_figure import class_figure
-    from benchmark.report.completions import completions_figure
-    from benchmark.report.coverage_curves import coverage_figure
-    from benchmark.report.curves import curves_figure
-    from benchmark.report.figures import samples_figure
-    from benchmark.report.neighbours import neighbours_figure
-    from benchmark.report.sandwich import sandwich_figure
-    from benchmark.report.spectra import spectra_figure
-    from benchmark.report.strips import strip_figures
-
-    of_samples = (samples_figure, completions_figure, spectra_figure, neighbours_figure)
-    of_training = (coverage_figure, curves_figure)
-    drawn = [
-        sandwich_figure(dataset, cells, models),
-        class_figure(dataset, all_cells, models),
-        *(make(dataset, cells, models) for make in of_samples),
-        *strip_figures(dataset, cells, models),
-        *(make(dataset, cells, models) for make in of_training),
-    ]
-    return [figure for figure in drawn if figure is not None]
 
 
 def _remove_stale(folder: Path, keep: set[str]) -> None:

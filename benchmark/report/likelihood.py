@@ -37,7 +37,8 @@ def judged(parts: Parts, cells: Sequence[Cell], models: Sequence[str]) -> Parts:
     apart = {name for title, names in parts.groups if title == APART for name in names}
     entries = _with_leaders(parts, [each for each in standings if each.model not in apart])
     head = _last_value(parts.columns) + 1
-    added = {model: _derived(model, entry, standings) for model, entry in values.items()}
+    places = rank_ranges(standings)
+    added = {model: _derived(entry, places.get(model)) for model, entry in values.items()}
     return replace(
         parts,
         columns=(
@@ -94,9 +95,7 @@ def _with_leaders(parts: Parts, standings: Sequence[Standing]) -> Entries:
     }
 
 
-def _derived(
-    model: str, value: Entry, standings: Sequence[Standing]
-) -> tuple[Entry, Entry, Entry]:
+def _derived(value: Entry, places: tuple[int, int] | None) -> tuple[Entry, Entry, Entry]:
     """Rank, meaning, error over examples; dashes with the value's reasons where it has none."""
     if value.mean is None:
         missing = replace(value, spread=None)
@@ -105,7 +104,7 @@ def _derived(
     meaning = replace(bare, mean=float(_order(value)), words=_kind(value))
     error = replace(bare, mean=value.measuring)
     rank = replace(bare, mean=None)
-    if (places := rank_ranges(standings).get(model)) is not None:
+    if places is not None:
         low, high = places
         rank = replace(bare, mean=low + high / 1_000, words=_span(low, high))
     return rank, meaning, error
