@@ -20,8 +20,8 @@ CELLS_AT_ONCE = 1_000_000  # bounds the memory of an image's masses
 class PointGMM(Fitted):
     """A mixture with full covariances; the number of components is chosen on validation data.
 
-    Only so many are tried as leave each component as many examples as there are dimensions: with
-    fewer its covariance is singular.
+    Only so many are tried as leave each component twice as many examples as there are dimensions:
+    with fewer its covariance is singular or nearly so, which takes long and is never chosen.
     """
 
     log_weights: Tensor  # [k]
@@ -29,6 +29,7 @@ class PointGMM(Fitted):
     covariances: Tensor  # [k, dims, dims]
 
     COMPONENTS = (1, 4, 8, 16, 25, 32, 50)
+    EXAMPLES_A_DIMENSION = 2  # that a component needs at least
 
     def __init__(self, spec: DataSpec) -> None:
         super().__init__(spec, "log_weights", "means", "covariances")
@@ -36,7 +37,8 @@ class PointGMM(Fitted):
     def fit(self, train: Tensor, validation: Tensor, budget: float, log: Log) -> None:
         x, held_out = _as_rows(train), _as_rows(validation)[:MOST_HELD_OUT]
         smallest = 1e-6 * float(x.var(axis=0).mean())
-        tried = [k for k in self.COMPONENTS if k == 1 or k * self.spec.dims <= len(x)]
+        needed = self.EXAMPLES_A_DIMENSION * self.spec.dims
+        tried = [k for k in self.COMPONENTS if k == 1 or k * needed <= len(x)]
         fits = [_fit(x, k, "full", smallest) for k in tried]
         best = max(fits, key=lambda fit: fit.score(held_out))
         self.log_weights = torch.from_numpy(np.log(best.weights_)).to(train.device)
