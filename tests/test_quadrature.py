@@ -20,7 +20,7 @@ from torch.distributions import (
 )
 
 from benchmark.estimators import quadrature
-from benchmark.estimators.cells import Cells
+from benchmark.estimators.cells import Cells, Places
 from benchmark.estimators.cells import Decoder as CellsDecoder
 from benchmark.estimators.quadrature import TooIntricate, can_integrate, integrate
 from benchmark.estimators.simplices import RULES, halved
@@ -65,14 +65,44 @@ def test_linear_models_have_their_closed_form(dims, latents):
     assert found.log_prob.dtype == torch.float64
 
 
-def test_the_error_is_an_upper_estimate_and_not_an_idle_one():
+@pytest.mark.parametrize("noise_var", [1e-3, 0.1, 1.0])
+def test_the_error_is_an_upper_estimate_and_not_an_idle_one(noise_var):
     torch.manual_seed(1)
-    model = LinearGaussian(2, 2, noise_var=1e-3)
+    model = LinearGaussian(2, 2, noise_var=noise_var)
     x = model.sample(200)
     found = integrate(model, x)
     error = (found.log_prob - model.exact(x)).abs()
     assert bool((error < found.error + 1e-6).all())
     assert found.error.max() < 0.02
+
+
+@pytest.mark.parametrize(("steepness", "sigma"), [(3.0, 0.02), (10.0, 0.05), (10.0, 0.3)])
+def test_what_many_small_cells_hold_together_is_not_lost(steepness, sigma):
+    """Between modes lie many cells that each hold next to nothing; the reference is a product."""
+    torch.manual_seed(8)
+    model = Decoder(lambda z: torch.tanh(steepness * z), latents=2, sigma=sigma)
+    x = model.decode(torch.randn(100, 2)).sample()
+    z = torch.linspace(-8, 8, 40_001, dtype=torch.float64)
+    prior = Normal(0.0, 1.0).log_prob(z) + math.log(z[1] - z[0])
+    noise = Normal(torch.tanh(steepness * z), sigma)
+    along = [noise.log_prob(x[:, k, None].double()) + prior for k in range(2)]
+    exact = sum(each.logsumexp(dim=1) for each in along)
+    found = integrate(model, x)
+    error = found.log_prob - exact
+    assert bool((error.abs() < found.error + 1e-5).all())
+    assert abs(error.mean().item()) < 1.2e-4
+
+
+def test_one_precision_for_all_places_is_no_other_computation(monkeypatch):
+    torch.manual_seed(9)
+    model = Points(3, sigma=0.1)
+    with torch.no_grad():
+        x = model.sample(30)
+    found = integrate(model, x)
+    monkeypatch.setattr(Places, "common", None)
+    apart = integrate(model, x)
+    torch.testing.assert_close(found.log_prob, apart.log_prob, rtol=0, atol=1e-4)
+    torch.testing.assert_close(found.error, apart.error, rtol=0.05, atol=1e-4)
 
 
 def test_priors_need_not_be_standard():

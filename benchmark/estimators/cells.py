@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -83,6 +84,14 @@ class Places:
     log_height: Tensor
     loc: Tensor
     precision: Tensor
+
+    @cached_property
+    def common(self) -> list[float] | None:
+        """[d] precision along each coordinate, if it is the same at all places."""
+        if not self.precision.numel():
+            return None
+        low, high = self.precision.flatten(1).aminmax(dim=1)
+        return low.tolist() if torch.equal(low, high) else None
 
     def halved(self, chosen: Tensor, new: "Places", source: Tensor) -> "Places":
         """Those of halves [2 h] of the chosen cells [h], at `source` [h, 2, m] among all of them.
@@ -186,13 +195,17 @@ class Cells:
             whether its probes can step over x.
         """
         squares = torch.zeros(len(cell), dtype=x_low.dtype, device=cell.device)
-        distance = squares.clone()
+        common = self.probes.common
+        distance = squares if common else squares.clone()
         for k in range(x_low.shape[1]):
             below = self.low[k].index_select(0, cell).sub_(x_high[:, k])
-            above = (x_low[:, k] - self.high[k].index_select(0, cell)).clamp_(min=0)
-            away = torch.maximum(below, above)
-            distance += (away / self.finest[k].index_select(0, cell)).square_()
-            squares += away.div_(self.coarsest[k].index_select(0, cell)).square_()
+            above = x_low[:, k] - self.high[k].index_select(0, cell)
+            away = torch.maximum(below, above).clamp_(min=0)
+            if common:
+                squares.addcmul_(away, away, value=common[k] ** 2)
+            else:
+                distance += (away / self.finest[k].index_select(0, cell)).square_()
+                squares += away.div_(self.coarsest[k].index_select(0, cell)).square_()
         most = self.log_most.index_select(0, cell).sub_(squares, alpha=0.5)
         return most, distance < self.wide.index_select(0, cell)
 

@@ -19,6 +19,7 @@ from benchmark.estimators.simplices import RULES, halved
 from benchmark.spec import LatentModel
 
 TOLERANCE = 3e-5  # share of p(x) that the rule may miss in one cell
+NEGLIGIBLE = 1e-5  # share of p(x) that a cell must be able to hold to be looked at
 ROUGH = 0.1  # share that the rule may miss where an integral is of the right size
 HIDDEN = 20.0  # nats that an integral may lie below the highest log density seen
 TOGETHER = 32  # x of a group that cells are first compared with
@@ -67,7 +68,8 @@ def integrate(
     corners and of the middles of its edges bound, with a margin, where the decoder takes the cell,
     and hence how large the integrand can be in it; how much the integrand's logarithm varies and
     bends among them tells what the rule can miss. A cell is halved across the edge of largest
-    variation, for those x alone of whose integral more than TOLERANCE could be missed there.
+    variation, for those x alone of whose integral more than TOLERANCE could be missed there. Cells
+    that can hold no more than that are worth no nodes: the mean over corners and middles does.
 
     Args:
         model: with a prior of one or two independent latents, and normal coordinates around what
@@ -135,6 +137,7 @@ class _Look:
 
     Args:
         rough: [p] log of the integral, roughly.
+        most: [p] log of what the integral can be at most.
         miss: [p] log of what the rule can miss.
         trusted: [p] whether the rough integral is of the right size.
         peak: [p] highest log density at a probe.
@@ -142,6 +145,7 @@ class _Look:
     """
 
     rough: Tensor
+    most: Tensor
     miss: Tensor
     trusted: Tensor
     peak: Tensor
@@ -154,9 +158,11 @@ class _Adaptive:
         self.decoder = Decoder(model, x.dtype)
         self.rule = RULES[self.decoder.dims]
         self.x = x.flatten(1).to(self.decoder.dtype)
+        self.columns = self.x.T.contiguous()
         # Sums are taken in float64; what is summed has the precision of the decoder and of x.
         nothing = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
-        self.peak, self.total, self.missed = nothing, nothing.clone(), nothing.clone()
+        self.peak, self.least = nothing, nothing.clone()
+        self.total, self.missed = nothing.clone(), nothing.clone()
         self.cells = self.pairs = 0
 
     def run(self, progress: Callable[[int, int], None]) -> Integral:
@@ -172,7 +178,7 @@ class _Adaptive:
                     f"{MOST_HALVINGS} halvings: the decoder bends too often beside its noise"
                 )
             still, variation = self._settled(cells, pairs)
-            cell, index = pairs.cell[still], pairs.index[still]
+            cell, index = _picked(still, pairs.cell, pairs.index)
             if not len(cell):
                 break
             progress(n - len(_renumbered(index, n)[0]), n)
@@ -204,7 +210,7 @@ class _Adaptive:
             for x in self.x.split(rows)
         ]
         self.peak = torch.cat([(height - 0.5 * each).amax(dim=1) for each in squares])
-        needed = height.max() - self.peak.min() + HIDDEN - math.log(TOLERANCE)
+        needed = height.max() - self.peak.min() + HIDDEN - math.log(NEGLIGIBLE)
         edge = math.sqrt(2 * needed.item()) + CERTAIN
         if dims == 1:
             vertices = [[[-edge], [edge]]]
@@ -242,31 +248,34 @@ class _Adaptive:
 
     def _floor(self) -> Tensor:
         """[n] log of what a cell must hold to matter."""
-        return torch.maximum(self.total, self.peak - HIDDEN) + math.log(TOLERANCE)
+        return torch.maximum(self.least, self.peak - HIDDEN) + math.log(NEGLIGIBLE)
 
     def _matter(self, cells: Cells, cell: Tensor, index: Tensor) -> _Pairs:
-        """Those of pairs [p] that can hold more than the tolerance."""
+        """Those of pairs [p] that can hold more than a negligible share."""
         floor, found = self._floor().to(self.x.dtype), []
         for some, its in _parts(cell, index):
-            x = self.x[its]
+            x = self.x.index_select(0, its)
             most, hides = cells.at(some, x, x)
-            kept = (most > floor[its]).nonzero().squeeze(1)
-            found.append(_Pairs(some[kept], its[kept], most[kept], hides[kept]))
+            kept = (most > floor.index_select(0, its)).nonzero().squeeze(1)
+            found.append(_Pairs(*_picked(kept, some, its, most, hides)))
         return _Pairs.joined(found)
 
     def _log_density(self, places: Places, cell: Tensor, index: Tensor) -> Tensor:
         """[places, p] log p(x, z) of pairs at these places of the cell."""
         density = places.log_height.index_select(0, cell)
-        for k in range(self.x.shape[1]):
-            offset = self.x[:, k][index].unsqueeze(1) - places.loc[k].index_select(0, cell)
-            offset *= places.precision[k].index_select(0, cell)
-            density.addcmul_(offset, offset, value=-0.5)
+        common = places.common
+        for k in range(len(self.columns)):
+            offset = self.columns[k].index_select(0, index).unsqueeze(1)
+            offset = offset - places.loc[k].index_select(0, cell)
+            if common is None:
+                offset *= places.precision[k].index_select(0, cell)
+            density.addcmul_(offset, offset, value=-0.5 * (common[k] ** 2 if common else 1.0))
         return density.T.contiguous()
 
     def _look(self, cells: Cells, pairs: _Pairs) -> _Look:
         cell, most, hides = pairs.cell, pairs.most, pairs.hides
         density = self._log_density(cells.probes, cell, pairs.index)
-        size = cells.log_size[cell]
+        size = cells.log_size.index_select(0, cell)
         peak = density.amax(dim=0)
         seen = peak - density.amin(dim=0)
         along = [(density[i], density[j], density[m]) for i, j, m in self.rule.along]
@@ -275,38 +284,48 @@ class _Adaptive:
         share = share.clamp(max=1.0).masked_fill(hides, 1.0)
         most = torch.where(hides, most, torch.minimum(most, peak + seen + size))
         variation = torch.stack([(a - m).abs() + (b - m).abs() for a, b, m in along], dim=1)
-        variation += LENGTHWISE * seen.unsqueeze(1) * cells.shape[cell]
-        rough = density.logsumexp(dim=0) - math.log(len(density)) + size
-        return _Look(rough, most + share.log(), share < ROUGH, peak, variation)
+        variation += LENGTHWISE * seen.unsqueeze(1) * cells.shape.index_select(0, cell)
+        rough = (density - peak).exp_().mean(dim=0).log_() + peak + size
+        return _Look(rough, most, most + share.log(), share < ROUGH, peak, variation)
 
     def _integral(self, places: Places, log_size: Tensor, cell: Tensor, index: Tensor) -> Tensor:
         """[p] log of what the rule gives in cells of these nodes and sizes."""
         density = self._log_density(places, cell, index)
         peak = density.amax(dim=0)
         weights = torch.tensor(self.rule.weights, dtype=density.dtype, device=density.device)
-        return (weights @ (density - peak).exp_()).log_() + peak + log_size[cell]
+        return (weights @ (density - peak).exp_()).log_() + peak + log_size.index_select(0, cell)
 
     def _settled(self, cells: Cells, pairs: _Pairs) -> tuple[Tensor, Tensor]:
-        """Adds the integrals that need no finer cells; which pairs [p] do, and how they vary."""
+        """Adds the integrals that need no finer cells; which pairs do, and how they vary."""
         cell, index = pairs.cell, pairs.index
         looks = [self._look(cells, some) for some in pairs.parts()]
-        names = ("rough", "miss", "trusted", "peak", "variation")
-        rough, miss, trusted, peak, variation = (
+        names = ("rough", "most", "miss", "trusted", "peak", "variation")
+        rough, most, miss, trusted, peak, variation = (
             torch.cat([getattr(look, name) for look in looks]) for name in names
         )
         n = len(self.x)
         self.peak.scatter_reduce_(0, index, peak.double(), "amax")
-        rough = rough.masked_fill_(~trusted, -math.inf)
-        least = torch.logaddexp(self.total, _summed(rough, index, n))
-        least = torch.maximum(least, self.peak - HIDDEN)
-        enough = (least + math.log(TOLERANCE)).to(miss.dtype)
-        fine = (miss < enough[index]) | cells.spent[cell]
-        chosen, local = _renumbered(cell[fine], len(cells.log_size))
-        places, log_size, index = cells.nodes(chosen), cells.log_size[chosen], index[fine]
-        done = [self._integral(places, log_size, *pairs) for pairs in _parts(local, index)]
-        self.total = torch.logaddexp(self.total, _summed(torch.cat(done), index, n))
-        self.missed = torch.logaddexp(self.missed, _summed(miss[fine], index, n))
-        return ~fine, variation[~fine]
+        believed = rough.masked_fill(~trusted, -math.inf)
+        self.least = torch.logaddexp(self.total, _summed(believed, index, n))
+        enough = (self._floor() + math.log(TOLERANCE / NEGLIGIBLE)).to(miss.dtype)
+        enough = enough.index_select(0, index)
+        fine = (miss < enough) | cells.spent.index_select(0, cell)
+        slight = most < enough  # worth no nodes
+        rest = slight.nonzero().squeeze(1)
+        self._add(*_picked(rest, rough, torch.maximum(miss, rough), index))
+        worth = (fine & ~slight).nonzero().squeeze(1)
+        cell, miss, index = _picked(worth, cell, miss, index)
+        chosen, local = _renumbered(cell, len(cells.log_size))
+        places, log_size = cells.nodes(chosen), cells.log_size[chosen]
+        of_nodes = [self._integral(places, log_size, *some) for some in _parts(local, index)]
+        self._add(torch.cat(of_nodes), miss, index)
+        still = (~fine).nonzero().squeeze(1)
+        return still, variation.index_select(0, still)
+
+    def _add(self, log_values: Tensor, miss: Tensor, index: Tensor) -> None:
+        """Adds integrals [p], and what they may miss, to those of each index [p]."""
+        self.total = torch.logaddexp(self.total, _summed(log_values, index, len(self.x)))
+        self.missed = torch.logaddexp(self.missed, _summed(miss, index, len(self.x)))
 
     def _edges(self, cells: Cells, chosen: Tensor, cell: Tensor, variation: Tensor) -> Tensor:
         """[m] edges that the chosen cells are cut across, for their open pairs [p]."""
@@ -318,6 +337,11 @@ class _Adaptive:
 def _parts(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Tensors of equal length, as many rows at once as memory near the processor holds."""
     return zip(*(each.split(AT_ONCE[each.device.type]) for each in tensors), strict=True)
+
+
+def _picked(which: Tensor, *tensors: Tensor) -> Iterator[Tensor]:
+    """Of each tensor the rows of an index."""
+    return (each.index_select(0, which) for each in tensors)
 
 
 def _groups(x: Tensor, index: Tensor) -> list[Tensor]:
@@ -333,7 +357,7 @@ def _renumbered(number: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Which of so many numbers there are, in order, and where each [p] is among them."""
     there = torch.zeros(count, dtype=torch.bool, device=number.device)
     there[number] = True
-    return there.nonzero().squeeze(1), (there.cumsum(0) - 1)[number]
+    return there.nonzero().squeeze(1), (there.cumsum(0) - 1).index_select(0, number)
 
 
 def _summed(log_values: Tensor, index: Tensor, n: int) -> Tensor:
@@ -342,5 +366,6 @@ def _summed(log_values: Tensor, index: Tensor, n: int) -> Tensor:
     highest = torch.full((n,), -math.inf, dtype=log_values.dtype, device=log_values.device)
     highest.scatter_reduce_(0, index, log_values, "amax")
     shift = highest.nan_to_num(neginf=0.0)
-    sums = torch.zeros_like(highest).scatter_add_(0, index, (log_values - shift[index]).exp())
+    shares = (log_values - shift.index_select(0, index)).exp_()
+    sums = torch.zeros_like(highest).scatter_add_(0, index, shares)
     return sums.log() + shift
