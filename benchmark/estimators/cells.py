@@ -196,7 +196,7 @@ class Cells:
         """
         squares = torch.zeros(len(cell), dtype=x_low.dtype, device=cell.device)
         common = self.probes.common
-        distance = squares if common else squares.clone()
+        distance = squares if common else squares.clone()  # in the finest noise of each cell
         for k in range(x_low.shape[1]):
             below = self.low[k].index_select(0, cell).sub_(x_high[:, k])
             above = x_low[:, k] - self.high[k].index_select(0, cell)
