@@ -268,6 +268,26 @@ def test_halves_know_what_the_whole_has_decoded(latents):
         assert known.numpy() == pytest.approx(decoded.detach().numpy(), rel=1e-5)
 
 
+@pytest.mark.parametrize("latents", [1, 2])
+def test_hardly_a_place_of_the_first_cells_is_decoded_twice(latents, monkeypatch):
+    torch.manual_seed(10)
+    model, asked = Points(2, sigma=0.02, latents=latents), []
+    with torch.no_grad():
+        x = model.decode(model.prior().sample((50,))).sample()
+    decode = CellsDecoder.__call__
+
+    def recorded(self, u):
+        asked.append(u)
+        return decode(self, u)
+
+    monkeypatch.setattr(CellsDecoder, "__call__", recorded)
+    monkeypatch.setattr(quadrature, "MOST_HALVINGS", 0)  # no cells but the first
+    with pytest.raises(TooIntricate):
+        integrate(model, x)
+    places = torch.cat(asked[2:]).mul(1e6).round()  # after the origin and the grid
+    assert len(places) < 2 * len(places.unique(dim=0))
+
+
 class DoubleDecoder(Decoder):
     """The same in float64."""
 

@@ -1,6 +1,7 @@
 """What a decoder with normal noise makes of cells, segments or triangles of latents."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -93,6 +94,17 @@ class Places:
         low, high = self.precision.flatten(1).aminmax(dim=1)
         return low.tolist() if torch.equal(low, high) else None
 
+    @classmethod
+    def joined(cls, parts: Sequence["Places"]) -> "Places":
+        """Those of all cells, one part after the other."""
+        columns = zip(*((p.log_height, p.loc, p.precision) for p in parts), strict=True)
+        return cls(*(torch.cat(column, dim=-2) for column in columns))
+
+    def of(self, chosen: Tensor) -> "Places":
+        """Those of the chosen cells alone."""
+        every = (self.log_height, self.loc, self.precision)
+        return Places(*(each.index_select(-2, chosen) for each in every))
+
     def halved(self, chosen: Tensor, new: "Places", source: Tensor) -> "Places":
         """Those of halves [2 h] of the chosen cells [h], at `source` [h, 2, m] among all of them.
 
@@ -103,14 +115,15 @@ class Places:
         """
 
         def picked(whole: Tensor, more: Tensor) -> Tensor:
-            every = torch.cat([whole.index_select(-2, chosen), more], dim=-1)
+            every = torch.cat([whole, more], dim=-1)
             index = source.flatten(1).expand(*every.shape[:-1], -1)
             return torch.cat(every.gather(-1, index).chunk(2, dim=-1), dim=-2)
 
+        mine = self.of(chosen)
         return Places(
-            picked(self.log_height, new.log_height),
-            picked(self.loc, new.loc),
-            picked(self.precision, new.precision),
+            picked(mine.log_height, new.log_height),
+            picked(mine.loc, new.loc),
+            picked(mine.precision, new.precision),
         )
 
 

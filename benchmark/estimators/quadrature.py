@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from benchmark.estimators.cells import CERTAIN, LENGTHWISE, Cells, Decoder, Places
-from benchmark.estimators.simplices import RULES, halved
+from benchmark.estimators.simplices import RULES
 from benchmark.spec import LatentModel
 
 TOLERANCE = 3e-5  # share of p(x) that the rule may miss in one cell
@@ -167,7 +167,8 @@ class _Adaptive:
 
     def run(self, progress: Callable[[int, int], None]) -> Integral:
         n = len(self.x)
-        cells = self._seen(self._root())
+        root = self._root()
+        cells = self._seen(Cells(self.decoder, self.rule, root, self.finer))
         pairs = self._near(cells)
         rounds = 0
         while len(pairs):
@@ -187,10 +188,6 @@ class _Adaptive:
             self.cells += len(cells.log_size)
             pairs = self._matter(cells, torch.cat([cell, cell + len(chosen)]), index.repeat(2))
         return Integral(self.total, (self.missed - self.total).exp(), self.cells, self.pairs)
-
-    def _decoded(self, vertices: Tensor) -> Cells:
-        self.cells += len(vertices)
-        return Cells(self.decoder, self.rule, vertices, self.finer)
 
     def _root(self) -> Tensor:
         """Simplices out to where the prior rules everything out, after a first look inside."""
@@ -219,18 +216,21 @@ class _Adaptive:
             vertices = [corners[:3], [corners[2], corners[3], corners[0]]]
         return torch.tensor(vertices, dtype=torch.float64, device=device)
 
-    def _seen(self, vertices: Tensor) -> Cells:
+    def _seen(self, cells: Cells) -> Cells:
         """Cells so fine that their probes show what the decoder does, wherever it can matter."""
         floor = self._floor().min()
-        kept = []
-        while len(vertices):
-            cells = self._decoded(vertices)
+        vertices, probes = [], []
+        while True:
+            self.cells += len(cells.log_size)
             matter = cells.log_most > floor
-            kept.append(vertices[matter & ~cells.unseen])
-            split = matter & cells.unseen
-            longest = cells.lengths[split].argmax(dim=1)
-            vertices = halved(vertices[split], longest, self.rule.edges)
-        return self._decoded(torch.cat(kept))
+            kept = (matter & ~cells.unseen).nonzero().squeeze(1)
+            vertices.append(cells.vertices[kept])
+            probes.append(cells.probes.of(kept))
+            split = (matter & cells.unseen).nonzero().squeeze(1)
+            if not len(split):
+                found = torch.cat(vertices), self.finer, Places.joined(probes)
+                return Cells(self.decoder, self.rule, *found)
+            cells = cells.halved(split, cells.lengths[split].argmax(dim=1))
 
     def _near(self, cells: Cells) -> _Pairs:
         """All pairs that may matter, found by groups of x that lie together."""

@@ -14,7 +14,7 @@ from benchmark.report.published import PublishedValue
 from benchmark.report.tables import build_tables
 from benchmark.store import Cell
 
-MANY = 300  # cells from which on processes are worth their start
+MANY = 100  # cells from which on processes are worth their start
 MOST_PROCESSES = 8  # each holds all cells
 
 Progress = Callable[[int, int], None]
