@@ -228,9 +228,10 @@ class _Adaptive:
             probes.append(cells.probes.of(kept))
             split = (matter & cells.unseen).nonzero().squeeze(1)
             if not len(split):
-                found = torch.cat(vertices), self.finer, Places.joined(probes)
-                return Cells(self.decoder, self.rule, *found)
+                break
             cells = cells.halved(split, cells.lengths[split].argmax(dim=1))
+        known = Places.joined(probes)
+        return Cells(self.decoder, self.rule, torch.cat(vertices), self.finer, known)
 
     def _near(self, cells: Cells) -> _Pairs:
         """All pairs that may matter, found by groups of x that lie together."""
