@@ -1,6 +1,7 @@
 """Networks stacked as one, against each of them alone."""
 
 import copy
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -86,6 +87,57 @@ def test_the_networks_get_their_own_weights_back_and_not_before():
     for s, (network, old) in enumerate(zip(networks, before, strict=True)):
         for new, value in zip(network.parameters(), old.parameters(), strict=True):
             torch.testing.assert_close(new, value + s + 1)
+
+
+class Tied(nn.Module):
+    """Uses one weight in two places, and a buffer that no checkpoint holds."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4, bias=False)
+        self.second.weight = self.first.weight
+        self.register_buffer("mask", torch.randn(4), persistent=False)
+
+    def forward(self, x):
+        return self.second(torch.tanh(self.first(x)) * self.mask)
+
+
+@pytest.mark.parametrize("copies", [1, COPIES])
+def test_a_shared_weight_gets_the_gradients_of_all_its_places(copies):
+    networks = [Tied().double() for _ in range(copies)]
+    together = Together(networks)
+    x = torch.randn(copies, 6, 4, dtype=torch.float64)
+    together(x).square().sum().backward()
+    for s, network in enumerate(networks):
+        network(x[s]).square().sum().backward()
+        found = together.stacked()["first.weight"].grad[s]
+        torch.testing.assert_close(found, network.first.weight.grad)
+
+
+@pytest.mark.parametrize("copies", [1, COPIES])
+@pytest.mark.parametrize("fails", [False, True], ids=["computed", "failed"])
+def test_networks_hold_their_own_tensors_after_a_call_even_one_that_failed(copies, fails):
+    networks = [Tied() for _ in range(copies)]
+    together = Together(networks)
+    own = [[*network.parameters(), *network.buffers()] for network in networks]
+    width = 3 if fails else 4
+    with pytest.raises(RuntimeError) if fails else nullcontext():
+        together(torch.randn(copies, 6, width))
+    for network, tensors in zip(networks, own, strict=True):
+        held = [*network.parameters(), *network.buffers()]
+        assert all(ours is theirs for ours, theirs in zip(held, tensors, strict=True))
+
+
+def test_a_copy_computes_with_its_own_weights():
+    together = Together([points_network()])
+    x = torch.randn(1, 6, 2)
+    before = together(x)
+    other = copy.deepcopy(together)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(1.0)
+    assert not torch.allclose(other(x), before)
+    torch.testing.assert_close(together(x), before)
 
 
 def test_dropout_is_drawn_for_each_network_on_its_own_and_only_in_training():

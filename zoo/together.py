@@ -1,10 +1,12 @@
 """Several networks of one architecture as one, so that a GPU need not wait for each in turn."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
+from torch.func import stack_module_state, vmap
 
 
 class Together(nn.Module):
@@ -31,6 +33,7 @@ class Together(nn.Module):
             self.register_parameter(_attribute(name), nn.Parameter(stack.detach()))
         for name, stack in buffers.items():
             self.register_buffer(_attribute(name), stack)
+        self._places = tuple(_places(networks[0]))
 
     def __len__(self) -> int:
         return len(self._networks)
@@ -47,7 +50,7 @@ class Together(nn.Module):
         state.update(parameters or {})
         if len(self) == 1:
             alone = {name: stack.squeeze(0) for name, stack in state.items()}
-            return functional_call(self._networks[0], alone, (x.squeeze(0),)).unsqueeze(0)
+            return self._apply_one(alone, x.squeeze(0)).unsqueeze(0)
         return vmap(self._apply_one, randomness="different")(state, x)
 
     def stacked(self) -> dict[str, Tensor]:
@@ -67,7 +70,33 @@ class Together(nn.Module):
         return super().train(mode)
 
     def _apply_one(self, state: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        return functional_call(self._networks[0], dict(state), (x,))
+        """The first network's output for x [n, ...] with the tensors of `state` in its places.
+
+        `torch.func.functional_call` does the same and looks for the places at every call, which
+        takes a tenth of the time of training small networks.
+        """
+        own = [tensors[key] for _, tensors, key in self._places]
+        for name, tensors, key in self._places:
+            tensors[key] = state[name]
+        try:
+            return self._networks[0](x)
+        finally:
+            for (_, tensors, key), tensor in zip(self._places, own, strict=True):
+                tensors[key] = tensor
+
+
+def _places(network: nn.Module) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """(name, the dictionary of its module, its key there) wherever a parameter or buffer is held.
+
+    One that several modules share has the name of its first place in all of them.
+    """
+    named = chain(network.named_parameters(), network.named_buffers())
+    names = {id(tensor): name for name, tensor in named}
+    for module in network.modules():
+        for tensors in (module._parameters, module._buffers):
+            for key, tensor in tensors.items():
+                if tensor is not None:
+                    yield names[id(tensor)], tensors, key
 
 
 def _attribute(name: str) -> str:
