@@ -15,7 +15,9 @@ from benchmark.metrics.base import Annealing, Conditions, Reference
 from benchmark.models import code_hash, load_factory
 from benchmark.plan import Plan, questions_under
 from benchmark.store import Identity
-from benchmark.suite import DataEntry, ModelEntry, Suite
+from benchmark.suite import DataEntry, ModelEntry, Role, Suite
+
+SHORTER: Sequence[Sequence[Role]] = (("model",), ("baseline",), ("ceiling", "floor"))
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class Options:
 def plan_cells(suite: Suite, options: Options) -> list[Plan]:
     """Every cell of a suite, seeds outermost, so that a stopped run has whole tables.
 
-    What is not trained comes last in each seed: with short cells at the end no core waits long.
+    In each seed what is trained comes first and what is not even fitted last: with short cells at
+    the end no core waits long.
 
     Raises:
         UserError: data, a factory or a condition is at fault; said before anything is trained.
@@ -68,11 +71,11 @@ def plan_cells(suite: Suite, options: Options) -> list[Plan]:
     return [
         _plan(suite, entry, model, seed, data[entry.name], conditions[entry.name], options, device)
         for seed in seeds
-        for are_compared in (True, False)
+        for roles in SHORTER
         for entry in suite.datasets
         if seed in suite.seeds_on(entry)
         for model in suite.models
-        if (model.role == "model") == are_compared
+        if model.role in roles
     ]
 
 

@@ -131,12 +131,14 @@ def asked_under(tmp_path, line):
     return {metric.name: metric for metric, _ in plan.questions}
 
 
-def test_what_is_not_trained_comes_last_in_each_seed(tmp_path):
+def test_what_is_trained_comes_first_and_what_is_not_fitted_last_in_each_seed(tmp_path):
     suite = load_suite("quick")
+    rank = {"model": 0, "baseline": 1, "ceiling": 2, "floor": 2}
     plans = plan_cells(suite, Options(out=tmp_path, runs=tmp_path, device="cpu"))
     for seed in suite.seeds:
-        roles = [plan.role == "model" for plan in plans if plan.identity.seed == seed]
-        assert roles == sorted(roles, reverse=True)
+        ranks = [rank[plan.role] for plan in plans if plan.identity.seed == seed]
+        assert ranks == sorted(ranks)
+        assert set(ranks) == {0, 1, 2}
     seeds = [plan.identity.seed for plan in plans]
     assert seeds == sorted(seeds)
     assert len(plans) == len(suite.seeds) * len(suite.datasets) * len(suite.models)

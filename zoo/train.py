@@ -44,7 +44,8 @@ def linear_decay(optimiser: Optimizer, steps: int, start: float = 0.0) -> LRSche
 def descend(optimiser: Optimizer, loss: Tensor, retain_graph: bool = False) -> None:
     """One step of the optimiser's own parameters; gradients of all others stay as they are."""
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
-    optimiser.zero_grad(set_to_none=True)
+    for parameter in parameters:  # as `zero_grad` does, without the records that it keeps
+        parameter.grad = None
     loss.backward(inputs=parameters, retain_graph=retain_graph)
     optimiser.step()
 

@@ -21,10 +21,13 @@ from benchmark.report.figures import (
     small_png,
 )
 from benchmark.report.numbers import written
+from benchmark.report.spacing import Margins, spaced
 from benchmark.store import Cell
 
 COLUMNS = 5  # methods side by side
-PANEL_INCHES = (1.95, 1.4)
+PANEL_INCHES = (1.95, 1.4)  # with the space to the next
+AROUND = Margins(left=0.5, right=0.1, top=0.5, bottom=0.45)
+BETWEEN = (0.14, 0.32)
 QUALITY_COLOUR = "#6B7280"
 _NOTHING: Mapping[str, Sequence[float]] = {"step": (), "modes": (), "high_quality": ()}
 
@@ -129,9 +132,8 @@ def _diverged(cell: Cell) -> bool:
 def _figure(courses: Mapping[str, Course], most: int) -> Figure:
     rows = math.ceil(len(courses) / COLUMNS)
     columns = max(2, math.ceil(len(courses) / rows))
-    size = (columns * PANEL_INCHES[0], rows * PANEL_INCHES[1] + 0.5)
-    figure = Figure(size, FINE_DOTS_PER_INCH, facecolor="white", layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    figure, grid = spaced((rows, columns), PANEL_INCHES, BETWEEN, AROUND, FINE_DOTS_PER_INCH)
+    panels = grid.subplots(squeeze=False, sharex=True, sharey=True).ravel()
     for panel in panels[len(courses) :]:
         panel.set_axis_off()
     for panel in panels[max(0, len(courses) - columns) : len(courses)]:
@@ -181,7 +183,7 @@ def _legend(figure: Figure, *, diverged: bool) -> None:
     if diverged:
         cross = Line2D([], [], color=WARNING_COLOUR, marker="x", ls="", ms=4, label="diverged")
         handles.append(cross)
-    figure.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=8, frameon=False)
+    figure.legend(handles=handles, loc="upper center", ncols=4, fontsize=8, frameon=False)
 
 
 def _end(course: Course) -> str:

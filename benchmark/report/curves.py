@@ -1,7 +1,9 @@
 """How training went: one panel for each loss of each trained model."""
 
 import io
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import cycle
 
 import matplotlib
@@ -13,15 +15,19 @@ from matplotlib.lines import Line2D
 
 from benchmark.report.contents import models_of
 from benchmark.report.figures import DOTS_PER_INCH, Drawing, small_png
+from benchmark.report.spacing import Margins, spaced
 from benchmark.store import Cell
 
 SEED_COLOURS = (
     *("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9"),
     *("#D55E00", "#222222", "#8C6D31", "#7B3294", "#A6A6A6"),
 )
+LEGEND_COLUMNS, LEGEND_ROW_INCHES = 6, 0.17
 MOST_POINTS = 120  # of a line; longer curves are averaged over equal stretches
 MOST_LINES = 120  # of a figure of lines; more of them are a picture, in a quarter of the bytes
-PANEL_INCHES = (2.3, 1.45)
+PANEL_INCHES = (2.3, 1.45)  # with what is written around it
+AROUND = Margins(left=0.75, right=0.1, top=0.25, bottom=0.3)
+BETWEEN = (0.5, 0.45)  # panels of a row, of a column
 
 Curve = Mapping[str, Sequence[float]]
 
@@ -40,17 +46,22 @@ def curves_figure(dataset: str, cells: Sequence[Cell], models: Sequence[str]) ->
         return None
     losses = {model: _losses(by_seed.values()) for model, by_seed in curves.items()}
     columns = max(map(len, losses.values()))
-    size = (PANEL_INCHES[0] * max(columns, 2), PANEL_INCHES[1] * len(curves) + 0.3)
-    figure = Figure(size, DOTS_PER_INCH, layout="constrained", facecolor="white")
-    panels = figure.subplots(len(curves), columns, squeeze=False)
     seeds = sorted({seed for by_seed in curves.values() for seed in by_seed})
     colours = dict(zip(seeds, cycle(SEED_COLOURS), strict=False))
-    for row, (model, by_seed) in zip(panels, curves.items(), strict=True):
-        for panel, loss in zip(row, losses[model], strict=False):
+    rows = math.ceil(len(colours) / LEGEND_COLUMNS)
+    figure, grid = spaced(
+        (len(curves), max(columns, 2)),
+        PANEL_INCHES,
+        BETWEEN,
+        replace(AROUND, bottom=AROUND.bottom + LEGEND_ROW_INCHES * rows),
+        DOTS_PER_INCH,
+    )
+    for row, (model, by_seed) in enumerate(curves.items()):
+        for column, loss in enumerate(losses[model]):
+            panel = figure.add_subplot(grid[row, column])
             _draw(panel, loss, by_seed, colours)
-        row[0].set_ylabel(model, fontsize=9, fontweight="bold")
-        for panel in row[len(losses[model]) :]:
-            panel.set_axis_off()
+            if column == 0:
+                panel.set_ylabel(model, fontsize=9, fontweight="bold")
     _legend(figure, colours)
     is_crowded = sum(len(losses[model]) * len(its) for model, its in curves.items()) > MOST_LINES
     return Drawing(
@@ -82,6 +93,7 @@ def _draw(
             panel.plot(steps, values, color=colours[seed], linewidth=0.9)
     panel.set_title(loss.replace("_", " "), fontsize=8)
     panel.tick_params(labelsize=7, length=2)
+    panel.yaxis.get_offset_text().set_fontsize(7)
     panel.locator_params(nbins=4)
     panel.grid(color="#E3E3E3", linewidth=0.6)
     panel.spines[["top", "right"]].set_visible(False)
@@ -105,4 +117,6 @@ def _losses(curves: Iterable[Curve]) -> list[str]:
 
 def _legend(figure: Figure, colours: Mapping[int, str]) -> None:
     handles = [Line2D([], [], color=colour, label=f"seed {s}") for s, colour in colours.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=6, fontsize=8, frameon=False)
+    figure.legend(
+        handles=handles, loc="lower center", ncols=LEGEND_COLUMNS, fontsize=8, frameon=False
+    )
