@@ -19,13 +19,14 @@ from benchmark.plan import Plan
 
 PRELOADED = (
     "torch",
+    "torch._dynamo",  # seconds, else in every cell: the first step of an optimiser imports it
     "scipy.optimize",
     "sklearn.cluster",
     "sklearn.neighbors",
+    "torch_fidelity",
     "ot",
     "benchmark.run",
 )
-PRELOADED_FOR_FEATURES = "torch_fidelity"
 PROGRESS_SECONDS = 0.25
 
 
@@ -59,7 +60,8 @@ def run_all(groups: Sequence[Sequence[Plan]], workers: int, watch: Watch) -> Ite
         watch: told of progress: plans, stage, step, total.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_preloaded([plan for plans in groups for plan in plans]))
+    modules = {plan.identity.factory.rpartition(":")[0] for plans in groups for plan in plans}
+    context.set_forkserver_preload([*PRELOADED, *sorted(m for m in modules if m[-3:] != ".py")])
     waiting = list(groups)
     running: dict[Connection, _Worker] = {}
     try:
@@ -81,14 +83,6 @@ def run_all(groups: Sequence[Sequence[Plan]], workers: int, watch: Watch) -> Ite
     finally:
         for worker in running.values():
             worker.process.kill()
-
-
-def _preloaded(plans: Sequence[Plan]) -> list[str]:
-    """What the cells would import each on their own, in seconds."""
-    modules = {plan.identity.factory.rpartition(":")[0] for plan in plans}
-    if any(plan.conditions.network is not None for plan in plans):
-        modules.add(PRELOADED_FOR_FEATURES)
-    return [*PRELOADED, *sorted(name for name in modules if name[-3:] != ".py")]
 
 
 def _start(context: Any, plans: Sequence[Plan]) -> _Worker:
