@@ -22,7 +22,7 @@ SEED_COLOURS = (
     *("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9"),
     *("#D55E00", "#222222", "#8C6D31", "#7B3294", "#A6A6A6"),
 )
-LEGEND_COLUMNS, LEGEND_ROW_INCHES = 6, 0.17
+LEGEND_COLUMNS, LEGEND_ROW_INCHES = 5, 0.17  # as many as two panels have room for
 MOST_POINTS = 120  # of a line; longer curves are averaged over equal stretches
 MOST_LINES = 120  # of a figure of lines; more of them are a picture, in a quarter of the bytes
 PANEL_INCHES = (2.3, 1.45)  # with what is written around it
