@@ -1,8 +1,9 @@
-from dataclasses import replace
+import io
 
 import numpy as np
 import pytest
 from factories import cell, full_cell
+from PIL import Image
 from snapshot_cells import snapshot_cell
 
 from benchmark.report.coverage_curves import course_of, coverage_figure
@@ -71,11 +72,12 @@ def test_methods_that_capture_nothing_are_drawn():
     assert coverage_figure("ring", nothing, ()).description.endswith("gan 0.0.")
 
 
-@pytest.mark.parametrize("methods", [1, 7])
-def test_panels_hold_any_number_of_methods(methods):
-    stored = seed_of([0, 10], [0, 8])
-    cells = [
-        replace(stored, identity=replace(stored.identity, model=f"m{index}"))
-        for index in range(methods)
-    ]
-    assert coverage_figure("ring", cells, ()).content.startswith(b"\x89PNG")
+@pytest.mark.parametrize("diverged", [None, 14])
+@pytest.mark.parametrize("methods", [1, 2, 3, 7])
+def test_nothing_is_cut_however_few_or_many_the_methods(methods, diverged):
+    cells = [seed_of([0, 10], [0, 8], diverged, model=f"m{index}") for index in range(methods)]
+    drawing = coverage_figure("ring", cells, ())
+    pixels = np.asarray(Image.open(io.BytesIO(drawing.content)).convert("L"))
+    edges = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    assert pixels.min() < 100
+    assert edges.min() == 255

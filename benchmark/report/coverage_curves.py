@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,9 @@ from benchmark.store import Cell
 
 COLUMNS = 5  # methods side by side
 PANEL_INCHES = (1.95, 1.4)  # with the space to the next
-AROUND = Margins(left=0.5, right=0.1, top=0.5, bottom=0.45)
+AROUND = Margins(left=0.5, right=0.1, top=0.34, bottom=0.45)
 BETWEEN = (0.14, 0.32)
+LEGEND_ENTRY_INCHES, LEGEND_ROW_INCHES = 1.42, 0.16
 QUALITY_COLOUR = "#6B7280"
 _NOTHING: Mapping[str, Sequence[float]] = {"step": (), "modes": (), "high_quality": ()}
 
@@ -132,7 +133,10 @@ def _diverged(cell: Cell) -> bool:
 def _figure(courses: Mapping[str, Course], most: int) -> Figure:
     rows = math.ceil(len(courses) / COLUMNS)
     columns = max(2, math.ceil(len(courses) / rows))
-    figure, grid = spaced((rows, columns), PANEL_INCHES, BETWEEN, AROUND, FINE_DOTS_PER_INCH)
+    legend = _legend(diverged=any(course.failures for course in courses.values()))
+    beside = min(len(legend), int(columns * PANEL_INCHES[0] / LEGEND_ENTRY_INCHES))
+    around = replace(AROUND, top=AROUND.top + LEGEND_ROW_INCHES * math.ceil(len(legend) / beside))
+    figure, grid = spaced((rows, columns), PANEL_INCHES, BETWEEN, around, FINE_DOTS_PER_INCH)
     panels = grid.subplots(squeeze=False, sharex=True, sharey=True).ravel()
     for panel in panels[len(courses) :]:
         panel.set_axis_off()
@@ -145,7 +149,7 @@ def _figure(courses: Mapping[str, Course], most: int) -> Figure:
     panels[0].set(ylim=(-0.04 * most, 1.1 * most), yticks=sorted({0, most // 2, most}))
     figure.supxlabel("training step", fontsize=8)
     figure.supylabel("modes captured", fontsize=8)
-    _legend(figure, diverged=any(course.failures for course in courses.values()))
+    figure.legend(handles=legend, loc="upper center", ncols=beside, fontsize=8, frameon=False)
     return figure
 
 
@@ -174,7 +178,7 @@ def _write(panel: Axes, text: str) -> None:
     panel.text(0.97, 0.12, text, transform=panel.transAxes, **style)
 
 
-def _legend(figure: Figure, *, diverged: bool) -> None:
+def _legend(*, diverged: bool) -> list[Line2D]:
     handles = [
         Line2D([], [], color=COLOURS["Models"], linewidth=1.6, label="modes, mean over seeds"),
         Line2D([], [], color=COLOURS["Models"], linewidth=0.5, alpha=0.6, label="one seed"),
@@ -183,7 +187,7 @@ def _legend(figure: Figure, *, diverged: bool) -> None:
     if diverged:
         cross = Line2D([], [], color=WARNING_COLOUR, marker="x", ls="", ms=4, label="diverged")
         handles.append(cross)
-    figure.legend(handles=handles, loc="upper center", ncols=4, fontsize=8, frameon=False)
+    return handles
 
 
 def _end(course: Course) -> str:
