@@ -78,6 +78,6 @@ def test_nothing_is_cut_however_few_or_many_the_methods(methods, diverged):
     cells = [seed_of([0, 10], [0, 8], diverged, model=f"m{index}") for index in range(methods)]
     drawing = coverage_figure("ring", cells, ())
     pixels = np.asarray(Image.open(io.BytesIO(drawing.content)).convert("L"))
-    edges = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     assert pixels.min() < 100
-    assert edges.min() == 255
+    for edge in (pixels[:1], pixels[-1:], pixels[:, :8], pixels[:, -8:]):  # wider than a gap in it
+        assert edge.min() == 255
