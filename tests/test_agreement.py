@@ -7,10 +7,8 @@ import pytest
 from factories import cell, full_suite, result
 from scipy import stats
 
-from benchmark.metrics import METRICS
 from benchmark.report.agreement import correlations, rank_correlation
 from benchmark.report.agreement_page import agreement_page
-from benchmark.report.scatter import LINE, apart, likelihood_figure
 
 TRUTH = np.random.default_rng(3).standard_normal(8)  # how good each of eight models is
 
@@ -152,22 +150,3 @@ def test_points_are_compared_by_a_distance_where_they_have_no_fid():
         "scatter_ring.svg",
     ]
     assert page.chapters[0].figures[1].title == "NLL against W₂"
-
-
-def test_the_scatter_names_models_that_have_both_values():
-    known = {metric.name: metric for metric in METRICS}
-    drawing = likelihood_figure(
-        "digits", full_suite(("digits",)), ("vae", "gan"), known["nll"], known["fid"]
-    )
-    assert "for: vae, gan," in drawing.description
-    assert "collapsed" not in drawing.description
-    alone = [c for c in full_suite(("digits",)) if c.identity.model == "vae"]
-    assert likelihood_figure("digits", alone, (), known["nll"], known["fid"]) is None
-
-
-@pytest.mark.parametrize("heights", [[0.1], [0.2, 0.21, 0.5], [0.9, 0.95, 0.97, 1.0]])
-def test_names_keep_their_order_and_their_distance(heights):
-    placed = apart(heights)
-    assert all(gap > LINE - 1e-9 for gap in np.diff(placed))
-    assert max(placed) <= 1
-    assert np.abs(np.array(placed) - heights).max() < LINE * len(heights)
