@@ -43,9 +43,14 @@ def test_points_outside_the_panel_are_counted(astray):
 
 def test_an_axis_leaves_out_what_lies_beyond_three_interquartile_ranges():
     within = np.linspace(-1, 1, 101)  # quartiles of all 103 are near -0.5 and 0.5
-    shown = span(np.concatenate([within, [3.0, 4.0]]), np.zeros(1))
+    shown = span(np.concatenate([within, [3.0, 6.0]]), np.zeros(1))
     assert (shown.low, shown.high) == pytest.approx((-1.2, 3.2))
-    assert shown.misses(np.array([-1.0, 3.0, 4.0])).tolist() == [False, False, True]
+    assert shown.misses(np.array([-1.0, 3.0, 6.0])).tolist() == [False, False, True]
+
+
+def test_an_axis_shows_everything_where_outliers_lie_near():
+    values = np.concatenate([np.linspace(-1, 1, 101), [3.0, 4.9]])
+    assert not span(values, np.zeros(1)).misses(values).any()
 
 
 def test_an_axis_shows_the_middle_of_every_model_however_far():

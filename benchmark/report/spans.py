@@ -6,6 +6,7 @@ import numpy as np
 
 WIDE_RANGE = 50.0  # of largest over smallest value, beyond which an axis is logarithmic
 FENCE = 3.0  # interquartile ranges beyond the quartiles: Tukey's outer fences
+SPARED = 1.5  # ranges without outliers, up to which those have room too
 ROOM = 0.05  # of what is shown, at each end
 
 
@@ -26,7 +27,8 @@ def span(values: np.ndarray, middles: np.ndarray) -> Span:
     """From the least to the largest value that is no outlier, and every middle.
 
     An outlier lies FENCE interquartile ranges beyond the quartiles (Tukey 1977), of logarithms
-    where the axis is logarithmic: one seed that went astray would leave the others no room.
+    where the axis is logarithmic: one seed that went astray would leave the others no room. Where
+    all values take at most SPARED times as much room as those, all are shown.
 
     Args:
         values: [n] of all cells.
@@ -37,6 +39,8 @@ def span(values: np.ndarray, middles: np.ndarray) -> Span:
     first, third = np.quantile(seen, (0.25, 0.75))
     fences = first - FENCE * (third - first), third + FENCE * (third - first)
     kept = np.concatenate([kept, seen[(seen >= fences[0]) & (seen <= fences[1])]])
+    if np.ptp(seen) <= SPARED * np.ptp(kept):
+        kept = np.concatenate([kept, seen])
     room = ROOM * np.ptp(kept) or 0.5
     ends = np.array([kept.min() - room, kept.max() + room])
     low, high = np.exp(ends) if is_log else ends
