@@ -28,6 +28,7 @@ COLUMNS = 5  # methods side by side
 PANEL_INCHES = (1.95, 1.4)  # with the space to the next
 AROUND = Margins(left=0.5, right=0.1, top=0.34, bottom=0.45)
 BETWEEN = (0.14, 0.32)
+LABEL_INCHES = 0.07  # from the left edge
 LEGEND_ENTRY_INCHES, LEGEND_ROW_INCHES = 1.42, 0.16
 QUALITY_COLOUR = "#6B7280"
 _NOTHING: Mapping[str, Sequence[float]] = {"step": (), "modes": (), "high_quality": ()}
@@ -148,7 +149,7 @@ def _figure(courses: Mapping[str, Course], most: int) -> Figure:
         panel.set_title(f"{model} {end}", fontsize=8, fontweight="bold", color=course.colour)
     panels[0].set(ylim=(-0.04 * most, 1.1 * most), yticks=sorted({0, most // 2, most}))
     figure.supxlabel("training step", fontsize=8)
-    figure.supylabel("modes captured", fontsize=8)
+    figure.supylabel("modes captured", x=LABEL_INCHES / figure.get_figwidth(), fontsize=8)
     figure.legend(handles=legend, loc="upper center", ncols=beside, fontsize=8, frameon=False)
     return figure
 
