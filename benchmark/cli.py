@@ -20,7 +20,7 @@ app = typer.Typer(
     "quality, mode coverage and cost, and writes tables with an error, a floor and a ceiling "
     "beside every number.\n\n"
     "Start with `python -m benchmark all`: it needs no network and no GPU, ends in about "
-    "27 minutes on two cores and leaves its tables in reports/quick. Then bring your own model "
+    "half an hour on two cores and leaves its tables in reports/quick. Then bring your own model "
     "(`check`, `all --model`) or your own samples (`score`).",
 )
 
